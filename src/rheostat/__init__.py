@@ -1,0 +1,81 @@
+"""rheostat: read what a network is thinking, turn any part of it up or down, and measure what changed.
+
+The public names load on first use, so that `import rheostat` costs nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rheostat.base.errors import RheostatError
+    from rheostat.capture.activations import Activations
+    from rheostat.edit.arithmetic import Add, Scale, Zero
+    from rheostat.edit.edit import Edit
+    from rheostat.edit.patching import Mix, Replace
+    from rheostat.edit.plan import Plan
+    from rheostat.edit.source import FromPrompt
+    from rheostat.lenses.logit import LogitLens
+    from rheostat.model import Model, load
+    from rheostat.models.anatomy import Anatomy, block_taps
+    from rheostat.report.folder import write_record
+    from rheostat.sites.positions import Positions
+    from rheostat.sites.site import Site
+    from rheostat.studies.run import run_study
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Activations": "rheostat.capture.activations",
+    "Add": "rheostat.edit.arithmetic",
+    "Anatomy": "rheostat.models.anatomy",
+    "Edit": "rheostat.edit.edit",
+    "FromPrompt": "rheostat.edit.source",
+    "LogitLens": "rheostat.lenses.logit",
+    "Mix": "rheostat.edit.patching",
+    "Model": "rheostat.model",
+    "Plan": "rheostat.edit.plan",
+    "Positions": "rheostat.sites.positions",
+    "Replace": "rheostat.edit.patching",
+    "RheostatError": "rheostat.base.errors",
+    "Scale": "rheostat.edit.arithmetic",
+    "Site": "rheostat.sites.site",
+    "Zero": "rheostat.edit.arithmetic",
+    "block_taps": "rheostat.models.anatomy",
+    "load": "rheostat.model",
+    "run_study": "rheostat.studies.run",
+    "write_record": "rheostat.report.folder",
+}
+
+__all__ = [
+    "Activations",
+    "Add",
+    "Anatomy",
+    "Edit",
+    "FromPrompt",
+    "LogitLens",
+    "Mix",
+    "Model",
+    "Plan",
+    "Positions",
+    "Replace",
+    "RheostatError",
+    "Scale",
+    "Site",
+    "Zero",
+    "block_taps",
+    "load",
+    "run_study",
+    "write_record",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'rheostat' has no attribute {name!r}; it has {', '.join(__all__)}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

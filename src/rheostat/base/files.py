@@ -1,0 +1,83 @@
+"""Files that appear whole or not at all, and the folders where rheostat keeps things."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import platformdirs
+
+from rheostat.base.errors import CacheNotWritable, FileNotUsable, WouldOverwrite
+
+
+def cache_dir() -> Path:
+    """Return the folder for converted models and fetched data: `RHEOSTAT_CACHE`, else the system's user cache."""
+    given = os.environ.get("RHEOSTAT_CACHE")
+    return Path(given).expanduser() if given else Path(platformdirs.user_cache_dir("rheostat"))
+
+
+def prepare_cache(folder: Path, *, bytes_needed: int) -> Path:
+    """Create `folder` and make sure that it can be written and has `bytes_needed` free bytes.
+
+    Raises:
+        CacheNotWritable: it cannot be created or written, or the disk has too little space.
+    """
+    hint = "Free some space or point RHEOSTAT_CACHE to another folder."
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise CacheNotWritable(f"the cache {folder} cannot be written ({error.strerror or error}). {hint}") from error
+    free = shutil.disk_usage(folder).free
+    if free < bytes_needed:
+        raise CacheNotWritable(
+            f"the cache {folder} has {free / 1e9:.2f} GB free, {bytes_needed / 1e9:.2f} GB are needed. {hint}"
+        )
+    return folder
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; it becomes `path` when the block ends well, and vanishes otherwise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; it becomes `path` when the block ends well, and vanishes otherwise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        temporary.replace(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def output_path(path: Path, *, overwrite: bool) -> Path:
+    """Check that `path` can be written to, creating its parent folders.
+
+    Raises:
+        WouldOverwrite: the file exists and `overwrite` is false.
+        FileNotUsable: the parent folder cannot be created.
+    """
+    if path.exists() and not overwrite:
+        raise WouldOverwrite(f"{path} exists. Give another name, or --overwrite.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileNotUsable(f"{path.parent} cannot be created ({error.strerror or error}).") from error
+    return path

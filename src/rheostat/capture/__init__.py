@@ -1,0 +1,1 @@
+"""What to read, and the `Activations` that come back."""

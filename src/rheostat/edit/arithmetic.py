@@ -1,0 +1,45 @@
+"""Edits that compute with the activation itself: `Add`, `Scale`, `Zero`."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from rheostat.edit.edit import Edit
+from rheostat.edit.source import Source
+
+
+@dataclass(frozen=True, eq=False)
+class Add(Edit):
+    """h + strength · v: activation addition (Turner et al. 2023, arXiv 2308.10248)."""
+
+    vector: Source
+
+    @property
+    def source(self) -> Source:
+        """The vector."""
+        return self.vector
+
+    def change(self, activation: Tensor, value: Tensor | None) -> Tensor:
+        """Add the scaled value."""
+        assert value is not None
+        return activation + (value if self.strength == 1 else self.strength * value)
+
+
+@dataclass(frozen=True, eq=False)
+class Scale(Edit):
+    """h · (1 + strength · (factor − 1)): at strength 1 the activation times the factor."""
+
+    factor: float
+
+    def change(self, activation: Tensor, value: Tensor | None) -> Tensor:
+        """Multiply."""
+        return activation * (1 + self.strength * (self.factor - 1))
+
+
+@dataclass(frozen=True, eq=False)
+class Zero(Edit):
+    """h · (1 − strength): ablation by zero."""
+
+    def change(self, activation: Tensor, value: Tensor | None) -> Tensor:
+        """Shrink towards zero."""
+        return activation * 0 if self.strength == 1 else activation * (1 - self.strength)

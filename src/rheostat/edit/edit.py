@@ -1,0 +1,160 @@
+"""`Edit`: the interface of every edit. A frozen, comparable value that round-trips through files.
+
+An edit knows nothing of hooks: `change` maps activations of the chosen tokens to new ones. The engine finds the tokens,
+looks up the value, restricts the change to `units`, and counts what happened.
+"""
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from rheostat.base.errors import BadArgument, EditNotUsable
+from rheostat.base.names import did_you_mean
+from rheostat.capture.activations import Activations
+from rheostat.edit.source import FromPrompt, Source
+from rheostat.sites.positions import Positions, PositionsLike
+from rheostat.sites.site import SiteLike
+
+EDITS: dict[str, "type[Edit]"] = {}
+"""Registry: name in files → class. The contract tests run over it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Edit(ABC):
+    """A change of the activations at one site (or at every site that a pattern matches)."""
+
+    site: SiteLike
+    positions: PositionsLike = field(default="all", kw_only=True)
+    units: tuple[int, ...] | None = field(default=None, kw_only=True)
+    """Coordinates to change: dimensions, neurons, or heads at a `heads` site; None: all."""
+    strength: float = field(default=1.0, kw_only=True)
+    """0 is the identity, bit for bit."""
+
+    name: ClassVar[str]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.name = cls.__name__.lower()
+        EDITS[cls.name] = cls
+
+    def __post_init__(self) -> None:
+        site = f"blocks.{self.site[1]}.{self.site[0]}" if isinstance(self.site, tuple) else str(self.site)
+        object.__setattr__(self, "site", site)
+        object.__setattr__(self, "positions", Positions.parse(self.positions))
+        if self.units is not None:
+            object.__setattr__(self, "units", tuple(int(unit) for unit in self.units))
+            if not self.units:
+                raise EditNotUsable(
+                    f"{self.name} at {site}: units=() leaves nothing to change. Leave it out for all units."
+                )
+        object.__setattr__(self, "strength", float(self.strength))
+        if self.strength != self.strength or abs(self.strength) == float("inf"):
+            raise BadArgument(f"{self.name} at {site}: strength {self.strength} is not a finite number.")
+
+    @property
+    def source(self) -> Source | None:
+        """Where the value comes from; None for edits that need none."""
+        return None
+
+    @abstractmethod
+    def change(self, activation: Tensor, value: Tensor | None) -> Tensor:
+        """Return the new activations of the chosen tokens.
+
+        Args:
+            activation: (token, …site), already restricted to `units`.
+            value: broadcastable to it; None for edits without a source. Never called with strength 0.
+        """
+
+    @property
+    def where(self) -> Positions:
+        """The positions, parsed."""
+        return Positions.parse(self.positions)
+
+    def to_dict(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Return JSON-able settings, in which tensors are named, and the tensors by name."""
+        settings: dict[str, Any] = {"edit": self.name}
+        tensors: dict[str, Tensor] = {}
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if one.name == "positions":
+                settings["positions"] = self.where.to_json()
+            elif isinstance(value, Tensor):
+                settings[one.name] = {"tensor": one.name}
+                tensors[one.name] = value.detach().cpu().contiguous()
+            elif isinstance(value, Activations):
+                settings[one.name] = {"activations": list(value), "positions": value.positions, "model": value.model}
+                settings[one.name]["axes"] = {name: list(axes) for name, axes in value.axes.items()}
+                tensors.update({f"{one.name}/{name}": t.detach().cpu().contiguous() for name, t in value.items()})
+            elif isinstance(value, FromPrompt):
+                positions = Positions.parse(value.positions).to_json()
+                settings[one.name] = {"prompt": value.prompt, "positions": positions, "kind": value.kind}
+            elif value is not None:
+                settings[one.name] = list(value) if isinstance(value, tuple) else value
+        return settings, tensors
+
+    @staticmethod
+    def from_dict(settings: dict[str, Any], tensors: dict[str, Tensor]) -> "Edit":
+        """Build an edit from what `to_dict` returned. Nothing in it is executed.
+
+        Raises:
+            EditNotUsable: an unknown edit or setting, or a missing tensor.
+        """
+        settings = dict(settings)
+        kind = settings.pop("edit", None)
+        if kind not in EDITS:
+            raise EditNotUsable(f"no edit {kind!r}.{did_you_mean(str(kind), EDITS)} One of: {', '.join(EDITS)}.")
+        known = sorted(one.name for one in fields(EDITS[kind]))
+        if unknown := sorted(set(settings) - known):
+            raise EditNotUsable(
+                f"{kind} has no setting {unknown[0]!r}.{did_you_mean(unknown[0], known)} It has: {', '.join(known)}."
+            )
+        values = {name: _read_value(name, value, tensors) for name, value in settings.items()}
+        try:
+            return EDITS[kind](**values)
+        except TypeError as error:
+            raise EditNotUsable(f"{kind}: {error}") from error
+
+    def fingerprint(self) -> str:
+        """Return a SHA-256 over settings and tensor contents; equal edits have equal fingerprints."""
+        settings, tensors = self.to_dict()
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+        for name, tensor in sorted(tensors.items()):
+            digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)};".encode())
+            digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Edit) and self.fingerprint() == other.fingerprint()
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint())
+
+    def __str__(self) -> str:
+        units = f", {len(self.units)} units" if self.units else ""
+        strength = f", strength {self.strength:g}" if self.strength != 1 else ""
+        return f"{self.name} at {self.site}, positions {self.where}{units}{strength}"
+
+
+def _read_value(name: str, value: Any, tensors: dict[str, Tensor]) -> Any:
+    if name == "positions":
+        return Positions.from_json(value)
+    if not isinstance(value, dict):
+        return tuple(value) if isinstance(value, list) else value
+    try:
+        if "tensor" in value:
+            return tensors[value["tensor"]]
+        if "activations" in value:
+            return Activations(
+                tensors={site: tensors[f"{name}/{site}"] for site in value["activations"]},
+                axes={site: tuple(axes) for site, axes in value["axes"].items()},
+                positions=tuple(tuple(row) for row in value["positions"]),
+                model=value["model"],
+            )
+        return FromPrompt(value["prompt"], Positions.from_json(value["positions"]), value["kind"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise EditNotUsable(f"the setting {name!r} is incomplete: {error}") from error

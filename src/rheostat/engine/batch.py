@@ -1,0 +1,91 @@
+"""Prompts as one padded batch whose attention mask and position ids are always built here and always passed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from rheostat.base.errors import BadArgument, EmptyPrompt
+from rheostat.models.network import Network
+from rheostat.models.tokens import Prompt, Row
+
+PaddingSide = Literal["left", "right"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows of tokens, padded to one length."""
+
+    rows: tuple[Row, ...]
+    input_ids: Tensor
+    attention_mask: Tensor
+    starts: tuple[int, ...]
+    """Per row, the column of its first token."""
+
+    @property
+    def n_columns(self) -> int:
+        """Length of the longest row."""
+        return self.input_ids.shape[1]
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Tokens per row."""
+        return tuple(len(row) for row in self.rows)
+
+    def arguments(self, network: Network) -> dict[str, Any]:
+        """Return the arguments of a forward pass over the whole batch."""
+        arguments: dict[str, Any] = {"input_ids": self.input_ids, "attention_mask": self.attention_mask}
+        if "position_ids" in network.parameters_of_forward:
+            arguments["position_ids"] = (self.attention_mask.cumsum(-1) - 1).clamp(min=0)
+        return arguments
+
+
+def as_prompts(prompts: "Prompt | Sequence[Prompt]") -> list[Prompt]:
+    """Return a list of prompts from one or several; a list of integers is one prompt, in tokens.
+
+    Raises:
+        EmptyPrompt: there is none.
+    """
+    if isinstance(prompts, str):
+        return [prompts]
+    listed = list(prompts)
+    if not listed:
+        raise EmptyPrompt("there is no prompt. Give a text or a list of texts.")
+    if all(isinstance(one, int) for one in listed):
+        return [listed]  # type: ignore[list-item]
+    return listed  # type: ignore[return-value]
+
+
+def build_batch(network: Network, rows: Sequence[Row], *, padding_side: PaddingSide = "left") -> Batch:
+    """Pad rows to one length on the model's device."""
+    if padding_side not in ("left", "right"):
+        raise BadArgument(f"padding_side={padding_side!r}: one of 'left', 'right'.")
+    n_columns = max(len(row) for row in rows)
+    pad = _pad_token(network)
+    ids, mask, starts = [], [], []
+    for row in rows:
+        missing = n_columns - len(row)
+        before = missing if padding_side == "left" else 0
+        after = missing - before
+        ids.append([pad] * before + list(row.ids) + [pad] * after)
+        mask.append([0] * before + [1] * len(row) + [0] * after)
+        starts.append(before)
+    return Batch(
+        rows=tuple(rows),
+        input_ids=torch.tensor(ids, device=network.device),
+        attention_mask=torch.tensor(mask, device=network.device),
+        starts=tuple(starts),
+    )
+
+
+def _pad_token(network: Network) -> int:
+    config = getattr(network.module, "config", None)
+    for name in ("pad_token_id", "eos_token_id", "bos_token_id"):
+        token = getattr(config, name, None)
+        if isinstance(token, list):
+            token = token[0]
+        if isinstance(token, int) and token >= 0:
+            return token
+    return 0

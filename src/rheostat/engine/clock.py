@@ -1,0 +1,123 @@
+"""`Clock`: during each forward pass, which token of which row every column is.
+
+A call may carry a whole prompt, a chunk of it, or one new token per row, with or without a cache, with rows multiplied
+by beams. So nothing counts calls: each pass is read from its own mask, position ids and cache.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rheostat.base.errors import EditNotUsable, InternalError
+
+
+class Clock:
+    """The logical position of every token in the pass under way.
+
+    Args:
+        prompt_lengths: tokens per row of the prompt; None: learned at each pass that starts without a cache.
+        stop_ids: a row has ended once the model was fed one of these after its prompt.
+    """
+
+    def __init__(self, prompt_lengths: Sequence[int] | None = None, stop_ids: Sequence[int] = ()) -> None:
+        self._given = None if prompt_lengths is None else torch.tensor(prompt_lengths)
+        self._stop_ids = torch.tensor(stop_ids) if stop_ids else None
+        self._ended: Tensor | None = None
+        self.lengths: Tensor | None = self._given
+        self.positions: Tensor = torch.empty(0)
+        """(row, column): the token's index in its own row."""
+        self.valid: Tensor = torch.empty(0)
+        """(row, column): whether the token belongs to the row, rather than padding it."""
+        self.all_valid = True
+        self.passes = 0
+
+    def read(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Take the positions from the arguments of a forward pass; a pre-hook of the whole module."""
+        tokens = _first(args, kwargs, ("input_ids", "inputs_embeds"))
+        batch, columns = tokens.shape[:2]
+        past = _past_length(kwargs.get("past_key_values"))
+        positions, valid = _positions(kwargs, batch, columns, past, tokens.device)
+        self.positions, self.valid = positions, valid
+        self.passes += 1
+        if self._given is None and past == 0:
+            if kwargs.get("use_cache") is False and not module.training and not _is_plain_call(kwargs):
+                self.lengths = None
+            else:
+                self.lengths = valid.sum(-1)
+        if self._stop_ids is not None and tokens.dim() == 2:
+            self._mark_ended(tokens)
+        self.all_valid = bool(self.valid.all())
+
+    def rows(self, n_rows: int) -> Tensor:
+        """Return, per row of the pass, which of `n_rows` prompts it belongs to (rows are prompts × beams)."""
+        batch = self.positions.shape[0]
+        if batch % n_rows:
+            raise EditNotUsable(f"{n_rows} plans were given, but the pass has {batch} rows. Give one plan per prompt.")
+        return torch.arange(batch, device=self.positions.device) // (batch // n_rows)
+
+    def prompt_lengths(self) -> Tensor:
+        """Return the prompt's length per row of the pass.
+
+        Raises:
+            EditNotUsable: it cannot be known: generation without a cache, inside `editing`, feeds ever longer rows.
+        """
+        if self.lengths is None:
+            raise EditNotUsable(
+                "positions counted in the prompt need its length, which a generation without cache does not show. "
+                "Give editing(…, prompt_lengths=[…]), or positions='all'."
+            )
+        lengths = self.lengths.to(self.positions.device)
+        return lengths if len(lengths) == self.positions.shape[0] else lengths[self.rows(len(lengths))]
+
+    def _mark_ended(self, tokens: Tensor) -> None:
+        assert self._stop_ids is not None
+        written = self.positions >= self.prompt_lengths()[:, None]
+        stops = written & torch.isin(tokens, self._stop_ids.to(tokens.device))
+        ended = stops.cumsum(-1) > 0
+        if self._ended is not None:
+            ended |= self._ended[:, None]
+        self._ended = ended[:, -1]
+        self.valid = self.valid & ~ended
+
+
+def _first(args: tuple[Any, ...], kwargs: Mapping[str, Any], names: Sequence[str]) -> Tensor:
+    for name in names:
+        if isinstance(kwargs.get(name), Tensor):
+            return kwargs[name]  # type: ignore[no-any-return]
+    for one in args:
+        if isinstance(one, Tensor):
+            return one
+    raise InternalError(f"the forward pass has none of {', '.join(names)}")
+
+
+def _past_length(cache: Any) -> int:
+    return 0 if cache is None else int(cache.get_seq_length())
+
+
+def _is_plain_call(kwargs: Mapping[str, Any]) -> bool:
+    """Whether the pass is a user's own forward, not a step of `generate` (which says how many logits to keep)."""
+    return "logits_to_keep" not in kwargs
+
+
+def _positions(
+    kwargs: Mapping[str, Any], batch: int, columns: int, past: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    mask = kwargs.get("attention_mask")
+    if isinstance(mask, Tensor) and mask.dim() == 2:
+        counted = mask.long().cumsum(-1) - 1
+        return counted[:, -columns:].clamp(min=0), mask[:, -columns:].bool()
+    ids = kwargs.get("position_ids")
+    if isinstance(ids, Tensor):
+        ids = ids.expand(batch, columns)
+        return ids, _not_filler(ids)
+    ids = torch.arange(past, past + columns, device=device).expand(batch, columns)
+    return ids, torch.ones_like(ids, dtype=torch.bool)
+
+
+def _not_filler(position_ids: Tensor) -> Tensor:
+    """Tell real tokens from left padding by position ids alone: pads are 0 too, so a row begins at its last 0."""
+    columns = torch.arange(position_ids.shape[1], device=position_ids.device)
+    last_zero = torch.where(position_ids == 0, columns, -1).amax(-1, keepdim=True)
+    return columns >= last_zero

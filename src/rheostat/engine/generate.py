@@ -1,0 +1,215 @@
+"""Generation under edits: batched, cached, greedy or sampled so that a row's text does not depend on its neighbours."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rheostat.base.errors import BadArgument
+from rheostat.edit.plan import PlanLike
+from rheostat.engine.batch import as_prompts, build_batch
+from rheostat.engine.clock import Clock
+from rheostat.engine.forward import bind, passing
+from rheostat.engine.receipt import Receipt
+from rheostat.engine.taps import attach_clock
+from rheostat.models.network import Network
+from rheostat.models.tokens import Prompt
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What the model wrote."""
+
+    texts: tuple[str, ...]
+    """Per prompt, the new text."""
+    ids: tuple[tuple[int, ...], ...]
+    """Per prompt, the new tokens, with the end-of-text token where the model wrote one."""
+    prompts: tuple[str, ...]
+    receipt: Receipt = field(default_factory=Receipt)
+
+    @property
+    def text(self) -> str:
+        """The new text of a single prompt.
+
+        Raises:
+            BadArgument: there were several prompts.
+        """
+        if len(self.texts) != 1:
+            raise BadArgument(f"there are {len(self.texts)} texts; use .texts.")
+        return self.texts[0]
+
+    @property
+    def full_texts(self) -> tuple[str, ...]:
+        """Per prompt, the prompt followed by the new text."""
+        return tuple(prompt + text for prompt, text in zip(self.prompts, self.texts, strict=True))
+
+
+def generate(
+    network: Network,
+    prompts: "Prompt | Sequence[Prompt]",
+    *,
+    edits: PlanLike = None,
+    plans: Sequence[PlanLike] | None = None,
+    max_new_tokens: int = 20,
+    temperature: float | None = None,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    seed: int = 0,
+    row_ids: Sequence[int] | None = None,
+    use_cache: bool = True,
+) -> Generation:
+    """Continue prompts, applying edits at every step that their positions reach.
+
+    Args:
+        network: the loaded network.
+        prompts: one or several texts or lists of token ids; they run as one batch.
+        edits: one plan for every row.
+        plans: one plan per row, instead of `edits`.
+        max_new_tokens: tokens to write at most.
+        temperature: None for greedy decoding; otherwise sampling, drawn by Gumbel noise that is keyed by (seed, row id,
+            step), so that a row's text is the same alone and in any batch.
+        top_k: sample among the k likeliest tokens.
+        top_p: sample among the likeliest tokens that together reach this probability.
+        seed: of the sampling noise.
+        row_ids: the rows' own numbers in the noise key; by default every row has number 0, so that equal prompts under
+            equal plans give equal texts. Give range(n) for n different samples.
+        use_cache: keep keys and values between steps; the result does not depend on it.
+
+    Raises:
+        SiteNotFound, PositionNotFound, EditNotUsable, PromptTooLong: before anything is registered on the module.
+        EditNotApplied: an edit reached no token.
+    """
+    rows = [network.row(prompt) for prompt in as_prompts(prompts)]
+    network.check_length(max(map(len, rows)), generated=_at_least_one(max_new_tokens))
+    program = bind(network, rows, edits, plans)
+    sampler = _sampler(temperature, top_k, top_p, seed, row_ids, len(rows))
+    batch = build_batch(network, rows, padding_side="left")
+    stop_ids = _stop_ids(network)
+    with passing(network, gradients=False) as stack:
+        if program.sites:
+            clock = Clock(batch.lengths, stop_ids)
+            attach_clock(stack, network.module, clock.read)
+            program.attach(stack, clock)
+        module: Any = network.module
+        written = module.generate(
+            input_ids=batch.input_ids,
+            attention_mask=batch.attention_mask,
+            generation_config=_config(network, stop_ids, max_new_tokens, use_cache=use_cache),
+            logits_processor=sampler,
+        )[:, batch.n_columns :]
+    ids = tuple(_until_stop(row, stop_ids) for row in written.tolist())
+    texts = tuple(network.decode(row) if network.tokenizer is not None else "" for row in ids)
+    shown = tuple(row.text if row.text is not None else "" for row in rows)
+    return Generation(texts, ids, shown, program.receipt())
+
+
+class KeyedGumbel:
+    """A logits processor that turns the greedy choice into a sample: logits / temperature + Gumbel noise.
+
+    The noise of each row is a function of (seed, the row's id, the step) alone.
+    """
+
+    def __init__(
+        self, *, temperature: float, top_k: int | None, top_p: float | None, seed: int, row_ids: Sequence[int]
+    ) -> None:
+        self._temperature = temperature
+        self._top_k = top_k
+        self._top_p = top_p
+        self._seed = seed
+        self._row_ids = tuple(row_ids)
+        self._step = 0
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Return scores whose maximum is the sampled token."""
+        scaled = self._keep_likeliest(scores.float() / self._temperature)
+        noise = torch.stack([self._noise(row_id, scores.shape[-1]) for row_id in self._row_ids]).to(scores.device)
+        self._step += 1
+        return scaled + noise
+
+    def _noise(self, row_id: int, n: int) -> Tensor:
+        generator = torch.Generator().manual_seed(_key(self._seed, row_id, self._step))
+        uniform = torch.rand(n, generator=generator, dtype=torch.float64).clamp(min=1e-300)
+        return -torch.log(-torch.log(uniform)).float()
+
+    def _keep_likeliest(self, scores: Tensor) -> Tensor:
+        if self._top_k is not None:
+            lowest = scores.topk(min(self._top_k, scores.shape[-1])).values[:, -1:]
+            scores = scores.masked_fill(scores < lowest, float("-inf"))
+        if self._top_p is not None:
+            ordered, order = scores.sort(descending=True)
+            before = ordered.softmax(-1).cumsum(-1) - ordered.softmax(-1)
+            drop = torch.zeros_like(scores, dtype=torch.bool).scatter(-1, order, before >= self._top_p)
+            scores = scores.masked_fill(drop, float("-inf"))
+        return scores
+
+
+def _key(*parts: int) -> int:
+    """Mix integers into one 63-bit seed (FNV-1a over their bytes)."""
+    value = 0xCBF29CE484222325
+    for part in parts:
+        for byte in int(part).to_bytes(16, "little", signed=True):
+            value = ((value ^ byte) * 0x100000001B3) % 2**64
+    return value >> 1
+
+
+def _sampler(
+    temperature: float | None,
+    top_k: int | None,
+    top_p: float | None,
+    seed: int,
+    row_ids: Sequence[int] | None,
+    n_rows: int,
+) -> list[KeyedGumbel] | None:
+    if temperature is None:
+        if top_k is not None or top_p is not None:
+            raise BadArgument("top_k and top_p belong to sampling; give a temperature too.")
+        return None
+    if not temperature > 0:
+        raise BadArgument(f"temperature={temperature}: a positive number, or None for greedy decoding.")
+    if top_k is not None and top_k < 1:
+        raise BadArgument(f"top_k={top_k}: at least 1.")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise BadArgument(f"top_p={top_p}: above 0, at most 1.")
+    ids = tuple(row_ids) if row_ids is not None else (0,) * n_rows
+    if len(ids) != n_rows:
+        raise BadArgument(f"{len(ids)} row_ids for {n_rows} prompts.")
+    return [KeyedGumbel(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, row_ids=ids)]
+
+
+def _config(network: Network, stop_ids: Sequence[int], max_new_tokens: int, *, use_cache: bool) -> Any:
+    from transformers import GenerationConfig
+
+    pad = getattr(network.module.config, "pad_token_id", None)
+    return GenerationConfig(
+        max_new_tokens=max_new_tokens,
+        do_sample=False,
+        use_cache=use_cache,
+        eos_token_id=list(stop_ids) or None,
+        pad_token_id=pad if pad is not None else (stop_ids[0] if stop_ids else 0),
+        disable_compile=True,
+    )
+
+
+def _stop_ids(network: Network) -> tuple[int, ...]:
+    config: Any = getattr(network.module, "generation_config", None)
+    if config is None:
+        raise BadArgument(f"{network.name} cannot generate: it is no causal language model of transformers.")
+    ids = config.eos_token_id
+    if ids is None:
+        return ()
+    return tuple(ids) if isinstance(ids, list | tuple) else (int(ids),)
+
+
+def _until_stop(ids: list[int], stop_ids: Sequence[int]) -> tuple[int, ...]:
+    for index, token in enumerate(ids):
+        if token in stop_ids:
+            return tuple(ids[: index + 1])
+    return tuple(ids)
+
+
+def _at_least_one(max_new_tokens: int) -> int:
+    if max_new_tokens < 1:
+        raise BadArgument(f"max_new_tokens={max_new_tokens}: at least 1.")
+    return max_new_tokens

@@ -1,0 +1,311 @@
+"""`Program`: plans bound to a network and its rows, ready to be fired by hooks.
+
+Binding resolves every site, position, unit and source before anything is registered on the module, so that a mistake in
+the last edit leaves no trace of the first.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from rheostat.base.errors import EditNotUsable, SiteNotOffered
+from rheostat.capture.activations import Activations
+from rheostat.edit.edit import Edit
+from rheostat.edit.plan import Plan
+from rheostat.edit.source import FromPrompt
+from rheostat.engine.clock import Clock
+from rheostat.engine.receipt import Receipt, Tally, close
+from rheostat.engine.taps import attach
+from rheostat.models.network import Network
+from rheostat.models.tokens import Row
+from rheostat.sites.positions import Positions
+from rheostat.sites.site import Site, resolve, tap
+
+ReadPrompt = Callable[[FromPrompt, tuple[Site, ...]], Activations]
+"""Captures the activations that edits take from another prompt."""
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One edit at one site, for some rows."""
+
+    edit: Edit
+    site: Site
+    value: Tensor | None
+    """(row or 1, pos or 1, …site)"""
+    members: tuple[int, ...] | None
+    """The rows that carry the edit; None: all, however many there are."""
+    tally: Tally
+
+
+class Program:
+    """Plans bound to a network.
+
+    Args:
+        network: where the sites are.
+        plans: one for all rows, or one per row.
+        rows: the prompts; None when they are not known beforehand (a user's own loop).
+        read_prompt: reads the activations of other prompts.
+    """
+
+    def __init__(
+        self, network: Network, plans: Sequence[Plan], rows: Sequence[Row] | None, read_prompt: ReadPrompt
+    ) -> None:
+        self._network = network
+        self._rows = rows
+        self._n_rows = len(plans) if len(plans) > 1 or rows is None else len(rows)
+        self._tables: dict[Positions, Tensor] = {}
+        self._table_lengths: Tensor | None = None
+        if rows is not None and len(plans) not in (1, len(rows)):
+            raise EditNotUsable(
+                f"{len(plans)} plans for {len(rows)} prompts. Give one plan for all, or one per prompt."
+            )
+        placed = self._place(plans)
+        values = _Values(network, placed, read_prompt)
+        self._steps = [self._bind(edit, site, members, values) for edit, site, members in placed]
+        self.sites = tuple(dict.fromkeys(step.site for step in self._steps))
+
+    def attach(self, stack: ExitStack, clock: Clock) -> None:
+        """Register one hook per edited site, until the stack closes."""
+        for site in self.sites:
+            steps = [step for step in self._steps if step.site == site]
+            where = tap(self._network, site)
+            in_place = where.side == "shared"
+
+            def visit(tensor: Tensor, steps: list[_Step] = steps, in_place: bool = in_place) -> Tensor | None:
+                return self._visit(tensor, steps, clock, in_place=in_place)
+
+            attach(stack, self._network.module, where, visit)
+
+    def receipt(self) -> Receipt:
+        """Say what happened.
+
+        Raises:
+            EditNotApplied: an edit reached no token.
+        """
+        return close([step.tally for step in self._steps])
+
+    def _place(self, plans: Sequence[Plan]) -> list[tuple[Edit, Site, tuple[int, ...] | None]]:
+        """List every edit at every site it means, with the rows that carry it; each row's order is kept."""
+        placed: list[tuple[Edit, Site, tuple[int, ...] | None]] = []
+        for k in range(max((len(plan) for plan in plans), default=0)):
+            carriers: dict[int, tuple[Edit, list[int]]] = {}
+            for row, plan in enumerate(plans):
+                if k < len(plan):
+                    carriers.setdefault(id(plan.edits[k]), (plan.edits[k], []))[1].append(row)
+            for edit, members in carriers.values():
+                for site in resolve(self._network, edit.site):
+                    if site.kind == "pattern":
+                        raise SiteNotOffered(
+                            f"{site} can be read, not edited: attention weights are computed past our reach."
+                        )
+                    placed.append((edit, site, None if len(plans) == 1 else tuple(members)))
+        return placed
+
+    def _bind(self, edit: Edit, site: Site, members: tuple[int, ...] | None, values: "_Values") -> _Step:
+        shape = None if site.kind == "module" else self._network.body.shape(site.kind)
+        _check_units(edit, site, shape)
+        value = values.of(edit, site)
+        if self._network.anatomy is None and edit.where.kind != "all":
+            raise EditNotUsable(f"{edit}: a plain module has no token positions. Leave positions out.")
+        if self._rows is not None:
+            self._check_counts(edit, site, members, value)
+        elif edit.where.kind == "substring":
+            edit.where.in_length(0)
+        if value is not None and value.shape[0] not in (1, self._n_rows) and self._rows is not None:
+            raise EditNotUsable(f"{edit}: its value has {value.shape[0]} rows, the run has {self._n_rows}.")
+        label = str(replace(edit, site=str(site)))
+        return _Step(edit, site, value, members, Tally(label, str(site)))
+
+    def _check_counts(self, edit: Edit, site: Site, members: tuple[int, ...] | None, value: Tensor | None) -> None:
+        assert self._rows is not None
+        for row in members if members is not None else range(len(self._rows)):
+            chosen = edit.where.in_prompt(self._rows[row])
+            if value is None or value.shape[1] == 1:
+                continue
+            if edit.where.reaches_generated and edit.where.kind != "all":
+                raise EditNotUsable(f"{edit}: a value per position cannot serve generated tokens.")
+            if len(chosen) != value.shape[1]:
+                raise EditNotUsable(
+                    f"{edit}: its value at {site} has {value.shape[1]} positions, but {len(chosen)} tokens are edited."
+                )
+
+    def _visit(self, tensor: Tensor, steps: list[_Step], clock: Clock, *, in_place: bool) -> Tensor | None:
+        columns = clock.positions.shape
+        grid = _as_grid(tensor, steps[0].site, columns, self._network)
+        changed = False
+        for step in steps:
+            new = self._fire(step, grid, clock, in_place=in_place)
+            if new is not None:
+                grid, changed = new, True
+        return grid.reshape(tensor.shape) if changed and not in_place else None
+
+    def _fire(self, step: _Step, grid: Tensor, clock: Clock, *, in_place: bool) -> Tensor | None:
+        whole = step.edit.where.kind == "all" and step.members is None and clock.all_valid
+        if whole and step.value is not None and step.value.shape[0] * step.value.shape[1] > 1:
+            whole = False
+        if whole:
+            rows = self._row_of(clock)
+            old = grid.reshape(-1, *grid.shape[2:])
+            value = None if step.value is None else step.value[0]
+        else:
+            ordinals = self._ordinals(step, clock)[:, -grid.shape[1] :]
+            batch_index, column = (ordinals >= 0).nonzero(as_tuple=True)
+            if len(batch_index) == 0:
+                return None
+            rows = self._row_of(clock)[batch_index]
+            old = grid[batch_index, column]
+            value = _gather(step.value, rows, ordinals[batch_index, column])
+        if step.edit.strength == 0:
+            step.tally.add(rows, old, old)
+            return None
+        new = _change(step.edit, old, value)
+        step.tally.add(rows, old, new)
+        if in_place:
+            if whole:
+                grid.copy_(new.reshape(grid.shape))
+            else:
+                grid[batch_index, column] = new
+            return grid
+        return new.reshape(grid.shape) if whole else grid.index_put((batch_index, column), new)
+
+    def _row_of(self, clock: Clock) -> Tensor:
+        """Return, per row of the pass, the prompt it belongs to; where prompts are unknown, each row is one."""
+        if self._rows is None and self._n_rows == 1:
+            return torch.arange(clock.positions.shape[0], device=clock.positions.device)
+        return clock.rows(self._n_rows)
+
+    def _ordinals(self, step: _Step, clock: Clock) -> Tensor:
+        """Return, per (row, column) of the pass, which of the edit's tokens it is, or −1."""
+        if step.edit.where.kind == "all" and (step.value is None or step.value.shape[1] == 1):
+            chosen = torch.where(clock.valid, 0, -1)
+        else:
+            table = self._table(step.edit.where, clock)
+            rows = clock.rows(table.shape[0])
+            found = table[rows[:, None], clock.positions.clamp(max=table.shape[1] - 1)]
+            chosen = torch.where(clock.valid, found, -1)
+        if step.members is None:
+            return chosen
+        carries = torch.zeros(self._n_rows, dtype=torch.bool, device=chosen.device)
+        carries[list(step.members)] = True
+        return torch.where(carries[self._row_of(clock)][:, None], chosen, -1)
+
+    def _table(self, where: Positions, clock: Clock) -> Tensor:
+        """Return (row, position) → ordinal of the chosen token or −1; the last column stands for generated tokens."""
+        if self._rows is None:
+            clock.prompt_lengths()
+        if self._table_lengths is not clock.lengths:
+            self._tables.clear()
+            self._table_lengths = clock.lengths
+        if where not in self._tables:
+            if self._rows is not None:
+                chosen = [where.in_prompt(row) for row in self._rows]
+                lengths = [len(row) for row in self._rows]
+            else:
+                assert clock.lengths is not None
+                lengths = clock.lengths.tolist()
+                chosen = [where.in_length(n) for n in lengths]
+            table = torch.full((len(lengths), max(lengths) + 1), -1)
+            for row, (n, positions) in enumerate(zip(lengths, chosen, strict=True)):
+                table[row, list(positions)] = torch.arange(len(positions))
+                table[row, n:] = 0 if where.reaches_generated else -1
+            self._tables[where] = table.to(clock.positions.device)
+        return self._tables[where]
+
+
+class _Values:
+    """The values of all edits of a program; each other prompt is run once, however many edits read it."""
+
+    def __init__(self, network: Network, placed: Sequence[tuple[Edit, Site, object]], read_prompt: ReadPrompt) -> None:
+        self._network = network
+        wanted: dict[tuple[str, Positions], tuple[FromPrompt, dict[Site, None]]] = {}
+        for edit, site, _ in placed:
+            if isinstance(source := edit.source, FromPrompt):
+                key = (source.prompt, Positions.parse(source.positions))
+                wanted.setdefault(key, (source, {}))[1][self._source_site(source, site)] = None
+        self._read = {key: read_prompt(source, tuple(sites)) for key, (source, sites) in wanted.items()}
+
+    def of(self, edit: Edit, site: Site) -> Tensor | None:
+        """Return an edit's value as (row or 1, pos or 1, …site), on the model's device, in its dtype."""
+        source = edit.source
+        if source is None:
+            return None
+        if isinstance(source, FromPrompt):
+            key = (source.prompt, Positions.parse(source.positions))
+            value = self._read[key][str(self._source_site(source, site))]
+        else:
+            value = source[str(site)] if isinstance(source, Activations) else source
+        if torch.isnan(value).any():
+            raise EditNotUsable(
+                f"{edit}: its value holds NaN (rows of different length?). Give one row, or equally many positions."
+            )
+        value = value.to(device=self._network.device, dtype=self._network.dtype)
+        if self._network.anatomy is None or site.kind == "module":
+            return value[None, None] if not isinstance(source, Activations) else value.unsqueeze(1)
+        shape = self._network.body.shape(site.kind)
+        if edit.units is not None and value.shape[-len(shape) :] != shape:
+            shape = (len(edit.units), *shape[1:])
+        return _with_row_and_pos(edit, value, shape)
+
+    def _source_site(self, source: FromPrompt, site: Site) -> Site:
+        if source.kind is None:
+            return site
+        return resolve(self._network, f"blocks.{site.block}.{source.kind}")[0]
+
+
+def _with_row_and_pos(edit: Edit, value: Tensor, shape: tuple[int, ...]) -> Tensor:
+    extra = value.dim() - len(shape)
+    if extra not in (0, 1, 2) or tuple(value.shape[extra:]) != shape:
+        raise EditNotUsable(
+            f"{edit}: its value has shape {tuple(value.shape)}; one token of this site has {shape}, so give {shape}, "
+            f"(pos, {', '.join(map(str, shape))}) or (batch, pos, {', '.join(map(str, shape))})."
+        )
+    return value.reshape(*(1,) * (2 - extra), *value.shape)
+
+
+def _check_units(edit: Edit, site: Site, shape: tuple[int, ...] | None) -> None:
+    if edit.units is None:
+        return
+    if shape is None:
+        raise EditNotUsable(f"{edit}: units are offered at named sites, not at module paths.")
+    if not all(0 <= unit < shape[0] for unit in edit.units):
+        raise EditNotUsable(
+            f"{edit}: units go from 0 to {shape[0] - 1} at {site}; given {min(edit.units)} to {max(edit.units)}."
+        )
+
+
+def _as_grid(tensor: Tensor, site: Site, columns: torch.Size, network: Network) -> Tensor:
+    """View a site's tensor as (row, column, …site): some families flatten rows and columns, heads are not split."""
+    batch, n_columns = columns
+    if network.anatomy is None:
+        return tensor.unsqueeze(1)
+    if site.kind == "module":
+        fits = tensor.dim() >= 3 and tensor.shape[:2] == columns
+        return tensor if fits else tensor.view(batch, n_columns, *tensor.shape[1:])
+    shape = network.body.shape(site.kind)
+    if site.kind == "logits":
+        return tensor
+    return tensor.view(batch, n_columns, *shape)
+
+
+def _gather(value: Tensor | None, rows: Tensor, ordinals: Tensor) -> Tensor | None:
+    """Pick each chosen token's value."""
+    if value is None:
+        return None
+    row = rows if value.shape[0] > 1 else torch.zeros_like(rows)
+    pos = ordinals if value.shape[1] > 1 else torch.zeros_like(ordinals)
+    return value[row, pos]
+
+
+def _change(edit: Edit, old: Tensor, value: Tensor | None) -> Tensor:
+    if edit.units is None:
+        return edit.change(old, value)
+    units = torch.tensor(edit.units, device=old.device)
+    axis = 1
+    part = old.index_select(axis, units)
+    if value is not None and value.shape[axis] == old.shape[axis]:
+        value = value.index_select(axis, units)
+    return old.index_copy(axis, units, edit.change(part, value))

@@ -1,0 +1,119 @@
+"""`Receipt`: what the edits of a run did, counted while it ran."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rheostat.base.errors import EditNotApplied
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One edit at one site."""
+
+    edit: str
+    site: str
+    rows: int
+    """Rows in which it fired."""
+    tokens: int
+    """Token activations changed, summed over rows and passes."""
+    change: float
+    """Mean L2 norm of the change per token, in units of the activation."""
+    relative_change: float
+    """Mean over tokens of ‖Δ‖ / ‖h‖, h being the activation before the edit; 0 where both vanish."""
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """Which edits fired, on how many rows and tokens, and how large each change was."""
+
+    entries: tuple[Entry, ...] = ()
+
+    @property
+    def sites(self) -> int:
+        """Number of different sites edited."""
+        return len({entry.site for entry in self.entries})
+
+    @property
+    def rows(self) -> int:
+        """Largest number of rows that one entry reached."""
+        return max((entry.rows for entry in self.entries), default=0)
+
+    @property
+    def tokens(self) -> int:
+        """Token activations changed, over all entries."""
+        return sum(entry.tokens for entry in self.entries)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return JSON-able values."""
+        return {
+            "sites": self.sites,
+            "rows": self.rows,
+            "tokens": self.tokens,
+            "entries": [vars(one) for one in self.entries],
+        }
+
+    def __str__(self) -> str:
+        if not self.entries:
+            return "no edits"
+        head = f"{_count(self.sites, 'site')}, {_count(self.rows, 'row')}, {_count(self.tokens, 'token')}"
+        lines = [
+            f"  {one.edit}: {_count(one.rows, 'row')}, {_count(one.tokens, 'token')}, "
+            f"‖Δ‖ = {one.change:.4g}, ‖Δ‖/‖h‖ = {one.relative_change:.4g}"
+            for one in self.entries
+        ]
+        return "\n".join([head, *lines])
+
+
+class Tally:
+    """The running count of one edit at one site; stays on the device, so that counting costs no synchronisation."""
+
+    def __init__(self, edit: str, site: str) -> None:
+        self.edit = edit
+        self.site = site
+        self._rows: list[Tensor] = []
+        self._tokens = 0
+        self._change: Tensor | float = 0.0
+        self._relative: Tensor | float = 0.0
+
+    def add(self, rows: Tensor, before: Tensor, after: Tensor) -> None:
+        """Count tokens (token, …site) that were changed in the given rows."""
+        n = before.shape[0]
+        self._rows.append(rows)
+        self._tokens += n
+        if before is after:
+            return
+        old = torch.linalg.vector_norm(before.detach().reshape(n, -1), dim=-1)
+        size = torch.linalg.vector_norm((after.detach() - before.detach()).reshape(n, -1), dim=-1)
+        self._change = self._change + size.sum()
+        self._relative = self._relative + (size / old.clamp(min=torch.finfo(old.dtype).tiny)).sum()
+
+    @property
+    def fired(self) -> bool:
+        """Whether any token was reached."""
+        return self._tokens > 0
+
+    def entry(self) -> Entry:
+        """Close the count."""
+        tokens = max(self._tokens, 1)
+        rows = len(torch.cat(self._rows).unique()) if self._rows else 0
+        return Entry(
+            self.edit, self.site, rows, self._tokens, float(self._change) / tokens, float(self._relative) / tokens
+        )
+
+
+def close(tallies: list[Tally]) -> Receipt:
+    """Make the receipt of a finished run.
+
+    Raises:
+        EditNotApplied: an edit reached no token.
+    """
+    for tally in tallies:
+        if not tally.fired:
+            raise EditNotApplied(f"no forward pass reached {tally.edit}; the edit changed nothing.")
+    return Receipt(tuple(tally.entry() for tally in tallies))
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" + ("" if n == 1 else "s")

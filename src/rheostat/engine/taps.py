@@ -1,0 +1,74 @@
+"""Read and write the tensor at a tap. Every hook of rheostat is registered here, and removed by a stack."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+from torch import Tensor, nn
+
+from rheostat.base.errors import SiteNotOffered
+from rheostat.models.anatomy import Tap
+
+Visit = Callable[[Tensor], Tensor | None]
+"""Sees the tensor at a tap; returns a new one to put in its place, or None to leave it."""
+
+
+def attach(stack: ExitStack, module: nn.Module, tap: Tap, visit: Visit) -> None:
+    """Call `visit` at each pass through a tap, until the stack closes.
+
+    At a `shared` tap `visit` must change the tensor in place and return None.
+    """
+    part = module.get_submodule(tap.module)
+    if tap.side == "out":
+        handle = part.register_forward_hook(lambda _module, _args, output: _visit_output(output, visit))
+    elif tap.side == "weights":
+        handle = part.register_forward_hook(lambda _module, _args, output: _visit_weights(tap, output, visit))
+    else:
+        handle = part.register_forward_pre_hook(
+            lambda _module, args, kwargs: _visit_input(args, kwargs, visit), with_kwargs=True
+        )
+    stack.callback(handle.remove)
+
+
+def attach_clock(
+    stack: ExitStack, module: nn.Module, read: Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]
+) -> None:
+    """Call `read` with the module's arguments before each of its passes, until the stack closes."""
+    stack.callback(module.register_forward_pre_hook(read, with_kwargs=True).remove)
+
+
+def count_hooks(module: nn.Module) -> int:
+    """Return how many hooks are on a module and everything inside it; tests compare it before and after."""
+    return sum(len(part._forward_hooks) + len(part._forward_pre_hooks) for part in module.modules())
+
+
+def _visit_input(
+    args: tuple[Any, ...], kwargs: dict[str, Any], visit: Visit
+) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+    if args and isinstance(args[0], Tensor):
+        new = visit(args[0])
+        return None if new is None else ((new, *args[1:]), kwargs)
+    new = visit(kwargs["hidden_states"])
+    return None if new is None else (args, {**kwargs, "hidden_states": new})
+
+
+def _visit_output(output: Any, visit: Visit) -> Any:
+    if isinstance(output, Tensor):
+        return visit(output)
+    if hasattr(output, "logits"):
+        new = visit(output.logits)
+        if new is not None:
+            output.logits = new
+        return output if new is not None else None
+    new = visit(output[0])
+    return None if new is None else (new, *output[1:])
+
+
+def _visit_weights(tap: Tap, output: Any, visit: Visit) -> None:
+    weights = output[1] if isinstance(output, tuple) and len(output) > 1 else None
+    if weights is None:
+        raise SiteNotOffered(
+            f"{tap.module} returned no attention weights. Load with attention='eager' to read 'pattern'; "
+            "it cannot be read under sdpa or flash attention."
+        )
+    visit(weights)

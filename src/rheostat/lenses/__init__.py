@@ -1,0 +1,1 @@
+"""From an activation to a distribution over the vocabulary."""

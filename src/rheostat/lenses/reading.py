@@ -1,0 +1,224 @@
+"""`read`: what a lens says at every block and point of prompts, in one matrix product per chunk."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from rheostat.base.errors import BadArgument, SiteNotOffered
+from rheostat.base.names import did_you_mean
+from rheostat.base.shapes import Grid
+from rheostat.edit.plan import PlanLike
+from rheostat.engine.forward import run
+from rheostat.lenses.lens import Lens
+from rheostat.models.tokens import Prompt
+from rheostat.sites.positions import PositionsLike
+
+POINTS = ("attn_out", "resid_mid", "mlp_out", "resid_post")
+"""The four decode points of a block, in the order in which it computes them."""
+
+CHUNK_BYTES = 64_000_000
+"""Logits held at a time: large enough for a full matrix product, small enough to stay near the cache."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a lens read in one prompt."""
+
+    prompt: str
+    model: str
+    table: pd.DataFrame
+    """Rows {block, point, position, token, probability, rank, token_id, shown}: the likeliest tokens, top first."""
+    summary: pd.DataFrame
+    """Rows {block, point, position, entropy, kl, top_token, top_probability}; in nats, KL(point ‖ output)."""
+    tracked: pd.DataFrame
+    """Rows {block, point, position, token, probability, rank, token_id, shown}: the chosen tokens, at any rank."""
+    final: pd.DataFrame
+    """Rows {position, token, probability, rank, token_id, shown}: the model's own output."""
+    row_tokens: tuple[str, ...]
+    """The prompt's tokens, as shown."""
+
+    def grid(self, *, position: int | None = None, track: str | None = None) -> Grid:
+        """Return blocks × points at one position (default: the last read), coloured by probability.
+
+        Args:
+            position: in the row's own tokens.
+            track: show this tracked token's probability and rank instead of the top token.
+        """
+        source = self.table[self.table["rank"] == 1] if track is None else self.tracked[self.tracked["token"] == track]
+        if track is not None and source.empty:
+            raise BadArgument(f"{track!r} was not tracked. Give track=[{track!r}] to the lens.")
+        position = int(source["position"].max()) if position is None else position
+        cells = source[source["position"] == position].sort_values("block", ascending=False, kind="stable")
+        what = f"probability of {track!r}" if track else "probability of the top token"
+        text = cells["shown"] if track is None else "rank " + cells["rank"].astype(str)
+        table = pd.DataFrame({"x": cells["point"], "y": cells["block"], "value": cells["probability"], "text": text})
+        return Grid(
+            name="lens" if track is None else "lens-tracked",
+            title=f"What {self.model} reads after {self.row_tokens[position]} in “{self.prompt}”",
+            x_label="decode point",
+            y_label="block",
+            value_label=what,
+            table=table.reset_index(drop=True),
+            note=f"Logit lens at token {position} of {len(self.row_tokens)}; last block on top; n = 1 prompt. "
+            f"The model's own output: {self._says(position)}.",
+        )
+
+    def _says(self, position: int) -> str:
+        top = self.final[(self.final["position"] == position) & (self.final["rank"] == 1)].iloc[0]
+        return f"{top['shown']} {top['probability']:.3f}"
+
+    def __str__(self) -> str:
+        """Return the top token and its probability per block and point, at the last position read."""
+        position = int(self.table["position"].max())
+        top = self.table[(self.table["rank"] == 1) & (self.table["position"] == position)]
+        cells = top.assign(cell=[f"{shown} {p:.2f}" for shown, p in zip(top["shown"], top["probability"], strict=True)])
+        wide = cells.pivot(index="block", columns="point", values="cell")
+        wide = wide[[point for point in POINTS if point in wide.columns]].sort_index(ascending=False)
+        wide.columns.name = None
+        head = f"{self.model}: “{self.prompt}”, token {position} ({self.row_tokens[position]})"
+        return f"{head}\n{wide.to_string()}\nmodel's own output: {self._says(position)}"
+
+
+def read(
+    lens: Lens,
+    prompt: Prompt,
+    *,
+    positions: PositionsLike = "last",
+    points: Sequence[str] = POINTS,
+    k: int = 10,
+    track: Sequence[str] = (),
+    edits: PlanLike = None,
+) -> Reading:
+    """Decode one prompt at every block, at the given points and positions.
+
+    Args:
+        lens: what decodes.
+        prompt: a text or token ids.
+        positions: which tokens' activations to decode.
+        points: kinds of site of the size of the residual stream; those that the family lacks are left out of the
+            default four, and refused when asked for by name.
+        k: how many of the likeliest tokens to keep.
+        track: tokens whose probability and rank to keep everywhere, such as `" Berlin"`.
+        edits: a plan to apply meanwhile.
+
+    Raises:
+        NotOneToken: a tracked text is not one token.
+        SiteNotOffered: the family lacks a point.
+    """
+    network = lens.network
+    chosen = _points(lens, points)
+    tracked = [network.token_id(text) for text in track]
+    row = network.row(prompt)
+    sites = [f"blocks.*.{point}" for point in chosen]
+    output = run(network, prompt, edits=edits, capture=sites, capture_at=positions, logits_at=positions)
+    assert output.activations is not None
+    where = output.positions[0]
+    names = [f"blocks.{block}.{point}" for block in range(network.n_blocks) for point in chosen]
+    vectors = torch.stack([output.activations[name][0] for name in names])
+    with torch.no_grad():
+        own = output.logits[0].log_softmax(-1)
+        decoded = _decode(lens, vectors.flatten(0, 1), own, k, tracked)
+    keys = [(block, point, position) for block in range(network.n_blocks) for point in chosen for position in where]
+    labels = pd.DataFrame(keys, columns=["block", "point", "position"])
+    shown = _Shown(lens)
+    summary = labels.assign(
+        entropy=decoded.entropy.numpy(),
+        kl=decoded.kl.numpy(),
+        top_token=[shown.text(token) for token in decoded.top_ids[:, 0].tolist()],
+        top_probability=decoded.top[:, 0].numpy(),
+    )
+    own_top = own.exp().topk(k)
+    return Reading(
+        prompt=row.text if row.text is not None else str(list(row.ids)),
+        model=network.name,
+        table=_long(labels, decoded.top_ids, decoded.top, None, shown),
+        summary=summary,
+        tracked=_long(labels, torch.tensor(tracked).expand(len(labels), -1), decoded.tracked, decoded.ranks, shown),
+        final=_long(pd.DataFrame({"position": where}), own_top.indices, own_top.values, None, shown),
+        row_tokens=tuple(shown.form(token) for token in row.ids),
+    )
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    top_ids: Tensor
+    top: Tensor
+    entropy: Tensor
+    kl: Tensor
+    tracked: Tensor
+    ranks: Tensor
+
+
+def _decode(lens: Lens, vectors: Tensor, own: Tensor, k: int, tracked: list[int]) -> _Decoded:
+    """Decode (site × position, d_model) vectors by chunks; `own` (position, d_vocab): the output's log-softmax."""
+    size = max(1, CHUNK_BYTES // (lens.network.d_vocab * vectors.element_size()))
+    parts = []
+    for start in range(0, len(vectors), size):
+        logs = lens.log_probabilities(vectors[start : start + size])
+        probabilities = logs.exp()
+        top = logs.topk(k)
+        reference = own if len(own) == 1 else own[torch.arange(start, start + len(logs)) % len(own)]
+        entropy = -(probabilities * logs).sum(-1)
+        cross = -(probabilities * reference).sum(-1)
+        chosen = logs[:, tracked]
+        ranks = (
+            torch.stack([(logs > chosen[:, j : j + 1]).sum(-1) + 1 for j in range(len(tracked))], -1)
+            if tracked
+            else chosen.long()
+        )
+        parts.append((top.indices, top.values.exp(), entropy, cross - entropy, chosen.exp(), ranks))
+    return _Decoded(*(torch.cat(column).cpu() for column in zip(*parts, strict=True)))
+
+
+class _Shown:
+    """Token texts, each computed once."""
+
+    def __init__(self, lens: Lens) -> None:
+        self._network = lens.network
+        self._texts: dict[int, str] = {}
+        self._forms: dict[int, str] = {}
+
+    def text(self, token: int) -> str:
+        """The token as it stands in running text."""
+        if token not in self._texts:
+            self._texts[token] = self._network.tokens.text(token) if self._network.tokenizer is not None else str(token)
+        return self._texts[token]
+
+    def form(self, token: int) -> str:
+        """The token in the form that cannot be misread."""
+        if token not in self._forms:
+            self._forms[token] = self._network.tokens.show(token) if self._network.tokenizer is not None else str(token)
+        return self._forms[token]
+
+
+def _long(labels: pd.DataFrame, ids: Tensor, values: Tensor, ranks: Tensor | None, shown: _Shown) -> pd.DataFrame:
+    """Repeat each label row once per token."""
+    n = ids.shape[-1]
+    repeated = labels.loc[labels.index.repeat(n)].reset_index(drop=True)
+    flat = ids.flatten().tolist()
+    counted = list(range(1, n + 1)) * len(labels) if ranks is None else ranks.flatten().tolist()
+    return repeated.assign(
+        token=[shown.text(token) for token in flat],
+        probability=values.flatten().float().cpu().numpy(),
+        rank=counted,
+        token_id=flat,
+        shown=[shown.form(token) for token in flat],
+    )
+
+
+def _points(lens: Lens, points: Sequence[str]) -> tuple[str, ...]:
+    body = lens.network.body
+    readable = ("resid_pre", "attn_in", "attn_out", "resid_mid", "mlp_in", "mlp_out", "resid_post")
+    for point in points:
+        if point not in readable:
+            raise BadArgument(
+                f"no decode point {point!r}.{did_you_mean(point, readable)} One of: {', '.join(readable)}."
+            )
+    offered = tuple(point for point in points if point in body.taps)
+    if tuple(points) != POINTS and offered != tuple(points):
+        missing = next(point for point in points if point not in body.taps)
+        raise SiteNotOffered(f"{lens.network.name} has no {missing}: {body.refusals.get(missing, 'not offered')}.")
+    return offered

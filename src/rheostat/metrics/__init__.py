@@ -1,0 +1,1 @@
+"""Numbers about outputs: pads never count."""

@@ -1,0 +1,167 @@
+"""Intervals and rank correlations, resampled over the unit that was drawn: prompts, prompt pairs, networks.
+
+All intervals are percentile bootstrap intervals (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, ch. 13).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from rheostat.base.errors import BadArgument
+
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A statistic with its 95 % bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    """How many units were resampled."""
+
+    @property
+    def above_zero(self) -> bool:
+        """Whether the whole interval lies above zero."""
+        return self.low > 0
+
+    @property
+    def below_zero(self) -> bool:
+        """Whether the whole interval lies below zero."""
+        return self.high < 0
+
+    def __str__(self) -> str:
+        """Return `0.12 [0.05, 0.19], n = 40`."""
+        return f"{self.value:.3g} [{self.low:.3g}, {self.high:.3g}], n = {self.n}"
+
+
+def bootstrap(
+    statistic: Callable[[Values], float],
+    units: Sequence[object] | Values,
+    *,
+    seed: int,
+    draws: int = 2000,
+    level: float = 0.95,
+) -> Interval:
+    """Return the statistic of all units, with the interval over resampled units.
+
+    `statistic` receives an array whose first axis is the (resampled) unit; draws whose statistic is NaN are left out.
+
+    Raises:
+        BadArgument: there are fewer than two units.
+    """
+    values = np.asarray(units, dtype=np.float64)
+    n = len(values)
+    if n < 2:
+        raise BadArgument(f"a bootstrap needs at least 2 units, {n} given.")
+    rng = np.random.default_rng(seed)
+    resampled = np.array([statistic(values[rng.integers(0, n, size=n)]) for _ in range(draws)])
+    return _interval(float(statistic(values)), resampled, n=n, level=level)
+
+
+def bootstrap_mean(units: Sequence[float] | Values, *, seed: int, draws: int = 2000, level: float = 0.95) -> Interval:
+    """Return the mean of the units with its interval (the fast way for the commonest statistic).
+
+    Raises:
+        BadArgument: there are fewer than two units.
+    """
+    values = np.asarray(units, dtype=np.float64)
+    n = len(values)
+    if n < 2:
+        raise BadArgument(f"a bootstrap needs at least 2 units, {n} given.")
+    chosen = np.random.default_rng(seed).integers(0, n, size=(draws, n))
+    return _interval(float(values.mean()), values[chosen].mean(axis=1), n=n, level=level)
+
+
+def paired_difference(
+    effect: Sequence[float] | Values, control: Sequence[float] | Values, *, seed: int, draws: int = 2000
+) -> Interval:
+    """Return the mean of effect − control, both measured on the same units.
+
+    Raises:
+        BadArgument: the two differ in length, or hold fewer than two units.
+    """
+    first, second = np.asarray(effect, dtype=np.float64), np.asarray(control, dtype=np.float64)
+    if first.shape != second.shape:
+        raise BadArgument(f"paired values need equal lengths, {first.shape} and {second.shape} given.")
+    return bootstrap_mean(first - second, seed=seed, draws=draws)
+
+
+def _interval(value: float, resampled: Values, *, n: int, level: float) -> Interval:
+    kept = resampled[np.isfinite(resampled)]
+    if len(kept) == 0:
+        return Interval(value, float("nan"), float("nan"), n)
+    low, high = np.quantile(kept, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value, float(low), float(high), n)
+
+
+# --- rank correlation -------------------------------------------------------------------------------------------------
+
+
+def rank_rows(values: Float[np.ndarray, "*rows n"]) -> Float[np.ndarray, "*rows n"]:
+    """Return the ranks along the last axis, ties averaged, centred on zero and scaled to unit length.
+
+    A constant row has no ranks to correlate and becomes zeros.
+    """
+    ranks = rankdata(values, axis=-1)
+    centred = ranks - ranks.mean(axis=-1, keepdims=True)
+    length = np.linalg.norm(centred, axis=-1, keepdims=True)
+    return np.asarray(np.divide(centred, length, out=np.zeros_like(centred), where=length > 0))
+
+
+def spearman(x: Float[np.ndarray, "*rows n"], y: Float[np.ndarray, "*rows n"]) -> Float[np.ndarray, "*rows"]:
+    """Return Spearman's rank correlation along the last axis."""
+    return np.asarray((rank_rows(x) * rank_rows(y)).sum(axis=-1))
+
+
+def partial_spearman(
+    x: Float[np.ndarray, "*rows n"], y: Float[np.ndarray, "*rows n"], given: Float[np.ndarray, "k n"]
+) -> Float[np.ndarray, "*rows"]:
+    """Return the rank correlation of x and y after the ranks of `given` were regressed out of both.
+
+    Each row of `given` is a covariate, such as depth; any monotone relation to it that is linear in ranks is removed.
+    Give depth together with its distance from the middle, or one 0/1 row per group, to remove more.
+    """
+    covariates = rank_rows(np.atleast_2d(np.asarray(given, dtype=np.float64)))
+    basis, _ = np.linalg.qr(covariates.T)
+
+    def residual(values: Values) -> Values:
+        ranks = rank_rows(values)
+        return np.asarray(ranks - (ranks @ basis) @ basis.T)
+
+    first, second = residual(np.asarray(x, dtype=np.float64)), residual(np.asarray(y, dtype=np.float64))
+    length = np.linalg.norm(first, axis=-1) * np.linalg.norm(second, axis=-1)
+    product = (first * second).sum(axis=-1)
+    return np.asarray(np.divide(product, length, out=np.zeros_like(product), where=length > 1e-12))
+
+
+def shuffled_control(
+    x: Float[np.ndarray, "units n"], y: Float[np.ndarray, "units n"], *, seed: int, draws: int = 200
+) -> Float[np.ndarray, " units"]:
+    """Return, per unit, the mean rank correlation when y's entries are permuted: chance, about 0."""
+    rng = np.random.default_rng(seed)
+    first, second = rank_rows(x), rank_rows(y)
+    total = np.zeros(len(first))
+    for _ in range(draws):
+        order = rng.permutation(first.shape[-1])
+        total += (first * second[:, order]).sum(axis=-1)
+    return total / draws
+
+
+def cluster_spearman(
+    x: Float[np.ndarray, "units n"], y: Float[np.ndarray, "units n"], *, seed: int, draws: int = 2000
+) -> Interval:
+    """Return the mean of the units' own rank correlations over their n cells, resampled over units.
+
+    The cells of one prompt are no independent observations; the prompts are, so the prompts are what is drawn.
+
+    Raises:
+        BadArgument: there are fewer than two units.
+    """
+    return bootstrap_mean(spearman(x, y), seed=seed, draws=draws)

@@ -1,0 +1,1 @@
+"""Load a network unchanged and say where its parts are."""

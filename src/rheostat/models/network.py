@@ -1,0 +1,230 @@
+"""A loaded network: the user's module, unchanged, with its tokenizer and its anatomy."""
+
+import hashlib
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rheostat.base.errors import CompiledModel, InternalError, NeedsTokenizer, PromptTooLong, SiteNotOffered
+from rheostat.models.anatomy import Anatomy
+from rheostat.models.tokens import Prompt, Row, Tokens
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a network came from, for records."""
+
+    source: str
+    revision: str = ""
+    weight_hash: str | None = field(default=None, compare=False)
+
+
+class Network:
+    """A module with its tokenizer and its anatomy. The module is what the user loaded, never a copy.
+
+    Raises:
+        CompiledModel: the module, or one inside it, is compiled.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        name: str,
+        tokenizer: Any = None,
+        anatomy: Anatomy | None = None,
+        provenance: Provenance | None = None,
+    ) -> None:
+        refuse_compiled(module, name)
+        self.module = module
+        self.tokenizer = tokenizer
+        self.name = name
+        self.provenance = provenance or Provenance(source=name)
+        self._anatomy = anatomy
+
+    @property
+    def anatomy(self) -> Anatomy | None:
+        """Where the parts of a transformer are; None for any other module."""
+        return self._anatomy
+
+    @property
+    def body(self) -> Anatomy:
+        """The anatomy, for callers that need a transformer.
+
+        Raises:
+            SiteNotOffered: the module is no transformer that rheostat knows.
+        """
+        if self._anatomy is None:
+            raise SiteNotOffered(f"{self.name} was loaded as a plain module: it has module paths as sites, no blocks.")
+        return self._anatomy
+
+    @property
+    def tokens(self) -> Tokens:
+        """The vocabulary.
+
+        Raises:
+            NeedsTokenizer: the model was loaded without one.
+        """
+        if self.tokenizer is None:
+            raise NeedsTokenizer(
+                f"{self.name} has no tokenizer. Give token ids, or rheostat.load(module, tokenizer=…)."
+            )
+        return self._tokens
+
+    @cached_property
+    def _tokens(self) -> Tokens:
+        return Tokens(self.tokenizer)
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the first parameter, where inputs go."""
+        return next((p.device for p in self.module.parameters()), torch.device("cpu"))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of the first parameter."""
+        return next((p.dtype for p in self.module.parameters()), torch.float32)
+
+    @property
+    def n_blocks(self) -> int:
+        """Number of blocks."""
+        return self.body.n_blocks
+
+    @property
+    def d_model(self) -> int:
+        """Width of the residual stream."""
+        return self.body.d_model
+
+    @property
+    def d_vocab(self) -> int:
+        """Number of tokens in the vocabulary."""
+        return self.body.d_vocab
+
+    def part(self, path: str) -> nn.Module:
+        """Return the module at a path of the anatomy; the empty path is the whole."""
+        return self.module.get_submodule(path)
+
+    def unembed(self, residual: Tensor) -> Tensor:
+        """Return the logits (…, d_vocab) that final norm and unembedding make of residual vectors (…, d_model)."""
+        logits: Tensor = self.part(self.body.unembed)(self.part(self.body.final)(residual))
+        softcap = self.body.softcap
+        return logits if softcap is None else softcap * torch.tanh(logits / softcap)
+
+    def row(self, prompt: Prompt) -> Row:
+        """Turn a prompt into a row of tokens.
+
+        Raises:
+            EmptyPrompt, NeedsTokenizer, PromptTooLong
+        """
+        if self.tokenizer is None and not isinstance(prompt, str) and len(prompt):
+            row = Row(tuple(int(token) for token in prompt))
+        else:
+            row = self.tokens.encode(prompt)
+        self.check_length(len(row))
+        return row
+
+    def check_length(self, n_tokens: int, *, generated: int = 0) -> None:
+        """Refuse a row that the model's positions cannot hold.
+
+        Raises:
+            PromptTooLong: prompt and generated tokens together exceed the context.
+        """
+        limit = self.body.n_context if self._anatomy else None
+        if limit is not None and n_tokens + generated > limit:
+            what = f"{n_tokens} tokens" + (f" and {generated} to generate" if generated else "")
+            raise PromptTooLong(f"the prompt has {what}; {self.name} takes {limit}. Shorten the prompt.")
+
+    def encode(self, text: str) -> list[int]:
+        """Return the token ids of a text, with the special tokens that the tokenizer adds."""
+        return list(self.tokens.encode(text).ids)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of token ids, without special tokens."""
+        return self.tokens.decode(ids)
+
+    def token_id(self, text: str) -> int:
+        """Return the id of the token that spells `text` exactly.
+
+        Raises:
+            NotOneToken: it is several tokens, or none.
+        """
+        return self.tokens.token_id(text)
+
+    def show_token(self, token: int) -> str:
+        """Return a token in a form that cannot be misread: ` Berlin` as `␣Berlin`."""
+        return self.tokens.show(token)
+
+    @cached_property
+    def parameters_of_forward(self) -> frozenset[str]:
+        """Names of the arguments that the module's forward pass takes."""
+        return frozenset(inspect.signature(self.module.forward).parameters)
+
+    @cached_property
+    def weight_hash(self) -> str:
+        """SHA-256 over the names, shapes, dtypes and bytes of the weights."""
+        return self.provenance.weight_hash or hash_weights(self.module)
+
+    def describe(self) -> dict[str, str]:
+        """Return what a record states about a model."""
+        return {
+            "name": self.name,
+            "source": self.provenance.source,
+            "revision": self.provenance.revision,
+            "weights": self.weight_hash,
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "device": str(self.device),
+        }
+
+    def __repr__(self) -> str:
+        size = sum(p.numel() for p in self.module.parameters())
+        family = self._anatomy.family if self._anatomy else type(self.module).__name__
+        blocks = f", {self._anatomy.n_blocks} blocks, d_model {self._anatomy.d_model}" if self._anatomy else ""
+        return f"Model({self.name}: {family}, {size / 1e6:.0f} M parameters{blocks}, {self.dtype}, {self.device})"
+
+
+def hash_weights(module: nn.Module) -> str:
+    """Return a SHA-256 over the names, shapes, dtypes and bytes of a module's state."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)};".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def refuse_compiled(module: nn.Module, name: str) -> None:
+    """Refuse a module that would never call the hooks that reading and editing need.
+
+    Raises:
+        CompiledModel: the module, or one inside it, is compiled.
+    """
+    for path, part in module.named_modules():
+        compiled = getattr(part, "_compiled_call_impl", None) is not None or type(part).__name__ == "OptimizedModule"
+        if compiled:
+            where = f"its module {path!r} is" if path else "it is"
+            raise CompiledModel(
+                f"{name} cannot be read or edited: {where} compiled, and compiled modules skip inner hooks. "
+                "Load it without torch.compile (an OptimizedModule keeps the original as ._orig_mod)."
+            )
+
+
+def check_parts(module: nn.Module, anatomy: Anatomy) -> None:
+    """Make sure that every path of an anatomy leads to a module.
+
+    Raises:
+        InternalError: a path leads nowhere.
+    """
+    paths = {anatomy.final, anatomy.unembed} | {
+        tap.module for kind in anatomy.kinds if (tap := anatomy.tap(kind, 0)) is not None
+    }
+    for path in sorted(paths):
+        try:
+            module.get_submodule(path)
+        except AttributeError as error:
+            raise InternalError(
+                f"the anatomy {anatomy.family!r} names {path!r}, which this network has not."
+            ) from error

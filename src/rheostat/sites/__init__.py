@@ -1,0 +1,1 @@
+"""Named places where activations live, and which tokens: `Site` and `Positions`."""

@@ -1,0 +1,146 @@
+"""Which tokens: `Positions`, always counted in the row's own tokens (special tokens included), never in pads."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from rheostat.base.errors import AmbiguousPosition, BadArgument, NeedsTokenizer, PositionNotFound
+from rheostat.models.tokens import Row
+
+PositionsLike: TypeAlias = "str | int | slice | Sequence[int] | Positions"
+"""What an argument `positions` accepts; see `Positions.parse`."""
+
+_KEYWORDS = ("all", "prompt", "generated", "last")
+
+
+@dataclass(frozen=True)
+class Positions:
+    """Which tokens of a row.
+
+    `all`: every token, generated ones too. `prompt`: the prompt's. `generated`: those that the model wrote. `last`: the
+    prompt's last. `index`, `indices`, `slice`: counted within the prompt, negative ones from its end. `substring`: the
+    prompt's tokens that cover a text.
+    """
+
+    kind: Literal["all", "prompt", "generated", "last", "index", "indices", "slice", "substring"]
+    value: Any = None
+    """Index: int; indices: tuple of int; slice: (start, stop, step); substring: str."""
+
+    @classmethod
+    def parse(cls, asked: PositionsLike) -> "Positions":
+        """Read a keyword, an index, a slice, several indices, or a substring of the prompt.
+
+        A text other than the four keywords is a substring; for a substring that is spelled like a keyword, write
+        `Positions.substring("last")`.
+        """
+        if isinstance(asked, Positions):
+            return asked
+        if isinstance(asked, str):
+            if asked == "":
+                raise BadArgument("positions='' names no token. Use 'all', 'last', an index, a slice or a substring.")
+            return cls(asked) if asked in _KEYWORDS else cls("substring", asked)  # type: ignore[arg-type]
+        if isinstance(asked, slice):
+            return cls("slice", (asked.start, asked.stop, asked.step))
+        if isinstance(asked, bool) or not isinstance(asked, int | Sequence):
+            raise BadArgument(f"positions={asked!r} is no keyword, index, slice, list of indices or substring.")
+        if isinstance(asked, int):
+            return cls("index", asked)
+        return cls("indices", tuple(int(index) for index in asked))
+
+    @classmethod
+    def substring(cls, text: str) -> "Positions":
+        """The tokens that cover `text`, also where it is spelled like a keyword."""
+        return cls("substring", text)
+
+    @property
+    def reaches_generated(self) -> bool:
+        """Whether tokens that the model writes are meant too."""
+        return self.kind in ("all", "generated")
+
+    def in_prompt(self, row: Row) -> tuple[int, ...]:
+        """Return the positions within a prompt, ascending for keywords and slices, in the order given for indices.
+
+        Raises:
+            PositionNotFound: an index is outside the row, or the substring does not occur.
+            AmbiguousPosition: the substring occurs several times.
+        """
+        if self.kind == "substring":
+            return _covering(row, self.value)
+        return self.in_length(len(row))
+
+    def in_length(self, n: int) -> tuple[int, ...]:
+        """Return the positions within a prompt of `n` tokens; substrings need the row itself (`in_prompt`)."""
+        match self.kind:
+            case "all" | "prompt":
+                return tuple(range(n))
+            case "generated":
+                return ()
+            case "last":
+                return (n - 1,)
+            case "slice":
+                found = tuple(range(n)[slice(*self.value)])
+                if not found:
+                    raise PositionNotFound(f"the slice {self} is empty in a row of {n} tokens.")
+                return found
+            case "index":
+                return (_inside(self.value, n),)
+            case "indices":
+                return tuple(_inside(index, n) for index in self.value)
+        raise BadArgument(f"the substring {self.value!r} can only be found in a prompt that was given as text.")
+
+    def to_json(self) -> object:
+        """Return a JSON value that `from_json` reads back."""
+        if self.kind in _KEYWORDS:
+            return self.kind
+        value = list(self.value) if isinstance(self.value, tuple) else self.value
+        return {self.kind: value}
+
+    @classmethod
+    def from_json(cls, data: object) -> "Positions":
+        """Read what `to_json` wrote.
+
+        Raises:
+            BadArgument: it is something else.
+        """
+        if isinstance(data, str) and data in _KEYWORDS:
+            return cls(data)  # type: ignore[arg-type]
+        if isinstance(data, dict) and len(data) == 1:
+            ((kind, value),) = data.items()
+            if kind == "substring" and isinstance(value, str) and value:
+                return cls("substring", value)
+            if kind == "index" and isinstance(value, int):
+                return cls("index", value)
+            if kind == "indices" and isinstance(value, list) and all(isinstance(one, int) for one in value):
+                return cls("indices", tuple(value))
+            if kind == "slice" and isinstance(value, list) and len(value) == 3:
+                return cls("slice", tuple(None if one is None else int(one) for one in value))
+        raise BadArgument(
+            f'{data!r} names no positions: one of {", ".join(_KEYWORDS)}, or {{"index": 3}} and the like.'
+        )
+
+    def __str__(self) -> str:
+        if self.kind in _KEYWORDS:
+            return self.kind
+        if self.kind == "slice":
+            start, stop, step = ("" if one is None else str(one) for one in self.value)
+            return f"[{start}:{stop}{':' + step if step else ''}]"
+        return repr(self.value)
+
+
+def _inside(index: int, n: int) -> int:
+    if not -n <= index < n:
+        raise PositionNotFound(f"position {index} does not exist in a row of {n} tokens (0 to {n - 1}, or -{n} to -1).")
+    return index % n
+
+
+def _covering(row: Row, text: str) -> tuple[int, ...]:
+    if row.text is None or row.offsets is None:
+        raise NeedsTokenizer(f"the substring {text!r} can only be found in a text, tokenized by a fast tokenizer.")
+    starts = [start for start in range(len(row.text)) if row.text.startswith(text, start)]
+    if not starts:
+        raise PositionNotFound(f"the prompt does not contain {text!r}: {row.text!r}")
+    if len(starts) > 1:
+        places = "; ".join(f"…{row.text[max(0, s - 12) : s + len(text) + 12]}… at character {s}" for s in starts)
+        raise AmbiguousPosition(f"{text!r} occurs {len(starts)} times: {places}. Give a longer text, or an index.")
+    first, last = starts[0], starts[0] + len(text)
+    return tuple(i for i, (a, b) in enumerate(row.offsets) if a < last and b > first and b > a)

@@ -1,0 +1,164 @@
+"""A `Site` is a named place where an activation lives; `resolve` finds the sites that a name or a pattern means."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import lru_cache
+
+from rheostat.base.errors import SiteNotFound, SiteNotOffered
+from rheostat.base.names import did_you_mean
+from rheostat.models.anatomy import AXES, BLOCK_KINDS, MODEL_KINDS, Tap
+from rheostat.models.network import Network
+
+_TRANSFORMER_LENS = {
+    "hook_resid_pre": "resid_pre",
+    "hook_resid_mid": "resid_mid",
+    "hook_resid_post": "resid_post",
+    "hook_attn_out": "attn_out",
+    "hook_mlp_out": "mlp_out",
+    "hook_in": "resid_pre",
+    "hook_out": "resid_post",
+    "attn.hook_out": "attn_out",
+    "attn.hook_z": "heads",
+    "attn.hook_pattern": "pattern",
+    "mlp.hook_out": "mlp_out",
+    "mlp.hook_post": "neurons",
+}
+"""TransformerLens's names for what we have; its `hook_mlp_in` is before the norm and its `hook_embed` lacks the
+positions, so they are no aliases."""
+
+_BLOCK_SITE = re.compile(r"blocks\.(?P<blocks>\*|-?\d+(?:-\d+)?)\.(?P<kind>.+)")
+
+
+@dataclass(frozen=True, order=True)
+class Site:
+    """One named place where an activation lives, such as `blocks.14.attn_out`, `final` or the module path `layers.2`.
+
+    `block` counts from 0; "layer 5" means the output of block 5, its `resid_post`.
+    """
+
+    kind: str
+    """A kind of site, or `module` for a module path."""
+    block: int | None = None
+    path: str = ""
+    """For kind `module`: the path, with `:in` for the module's input."""
+
+    def __str__(self) -> str:
+        if self.kind == "module":
+            return self.path
+        return self.kind if self.block is None else f"blocks.{self.block}.{self.kind}"
+
+
+SiteLike = str | Site | tuple[str, int]
+"""A name, a pattern, a Site, or a kind with its block: `("resid_post", 5)`."""
+
+
+def resolve(network: Network, asked: SiteLike | Sequence[SiteLike]) -> tuple[Site, ...]:
+    """Return the sites that names and patterns mean, in the order asked, each once.
+
+    Patterns: `blocks.*.mlp_out`, `blocks.10-17.resid_post` (both ends included), `blocks.-1.resid_post`.
+    TransformerLens names are aliases.
+
+    Raises:
+        SiteNotFound: nothing has this name; the message names the closest.
+        SiteNotOffered: other families have it, this one has not.
+    """
+    single = isinstance(asked, (str, Site)) or (isinstance(asked, tuple) and _is_pair(asked))
+    each: Iterable[SiteLike] = [asked] if single else asked  # type: ignore[list-item,assignment]
+    found: dict[Site, None] = {}
+    for one in each:
+        found.update(dict.fromkeys(_resolve_one(network, one)))
+    return tuple(found)
+
+
+def resolve_single(network: Network, asked: SiteLike) -> Site:
+    """Return the one site that a name means.
+
+    Raises:
+        SiteNotFound: it is a pattern that matches several.
+    """
+    sites = resolve(network, asked)
+    if len(sites) != 1:
+        raise SiteNotFound(f"{asked!r} matches {len(sites)} sites; one is needed here.")
+    return sites[0]
+
+
+def all_sites(network: Network) -> tuple[Site, ...]:
+    """Return every named site of a network, in the order of computation; the module paths of a plain module."""
+    body = network.anatomy
+    if body is None:
+        return tuple(Site("module", path=path) for path, _ in network.module.named_modules() if path)
+    inside = (Site(kind, block) for block in range(body.n_blocks) for kind in body.kinds)
+    return (Site("embed"), *inside, Site("final"), Site("logits"))
+
+
+def axes(site: Site) -> tuple[str, ...]:
+    """Return the names of an activation's axes; for module paths only the first is known."""
+    return AXES.get(site.kind, ("batch", "..."))
+
+
+def tap(network: Network, site: Site) -> Tap:
+    """Return where a resolved site is read and edited."""
+    if site.kind == "module":
+        path, _, side = site.path.partition(":")
+        return Tap(path, "in" if side else "out")
+    found = network.body.tap(site.kind, site.block)
+    if found is None:
+        raise SiteNotOffered(f"{network.name} has no {site}.")
+    return found
+
+
+def _is_pair(asked: tuple[object, ...]) -> bool:
+    return len(asked) == 2 and isinstance(asked[0], str) and isinstance(asked[1], int)
+
+
+def _resolve_one(network: Network, asked: SiteLike) -> tuple[Site, ...]:
+    if isinstance(asked, Site):
+        asked = str(asked)
+    if isinstance(asked, tuple):
+        asked = f"blocks.{asked[1]}.{asked[0]}"
+    if network.anatomy is not None and (match := _BLOCK_SITE.fullmatch(asked)):
+        kind = _TRANSFORMER_LENS.get(match["kind"], match["kind"])
+        if kind in BLOCK_KINDS:
+            return tuple(Site(kind, block) for block in _blocks(network, match["blocks"], asked, kind))
+    if network.anatomy is not None and asked in MODEL_KINDS:
+        return (Site(asked),)
+    return _module_sites(network, asked)
+
+
+def _blocks(network: Network, text: str, asked: str, kind: str) -> range:
+    body = network.body
+    if kind not in body.taps:
+        why = body.refusals.get(kind, f"family {body.family} has no such tensor")
+        raise SiteNotOffered(f"{network.name} offers no {asked}: {why}. It offers: {', '.join(body.kinds)}.")
+    if text == "*":
+        return range(body.n_blocks)
+    first_text, dash, last_text = text.removeprefix("-").partition("-")
+    first = -int(first_text) if text.startswith("-") else int(first_text)
+    first = first + body.n_blocks if first < 0 else first
+    last = int(last_text) if dash else first
+    if not 0 <= first <= last < body.n_blocks:
+        raise SiteNotFound(f"no site {asked!r} in {network.name}: it has blocks 0 to {body.n_blocks - 1}.")
+    return range(first, last + 1)
+
+
+def _module_sites(network: Network, asked: str) -> tuple[Site, ...]:
+    path, _, side = asked.partition(":")
+    modules = _module_paths(network)
+    if side in ("", "in"):
+        if path in modules:
+            return (Site("module", path=asked),)
+        suffix = f":{side}" if side else ""
+        matches = tuple(Site("module", path=name + suffix) for name in modules if fnmatchcase(name, path))
+        if "*" in path and matches:
+            return matches
+    names = [str(site) for site in all_sites(network)]
+    raise SiteNotFound(
+        f"no site {asked!r} in {network.name}.{did_you_mean(asked, names)} All: rheostat sites {network.name}"
+    )
+
+
+@lru_cache(maxsize=32)
+def _module_paths(network: Network) -> tuple[str, ...]:
+    return tuple(path for path, _ in network.module.named_modules() if path)

@@ -1,0 +1,30 @@
+"""The shipped studies, listed without importing any of them."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class StudyCard:
+    """What a list of studies shows."""
+
+    name: str
+    title: str
+    source: str
+    minutes: str
+    """Rough duration on two cores: full / quick."""
+    home: str
+    """`module:attribute` of the `Study`."""
+
+
+STUDIES: dict[str, StudyCard] = {
+    card.name: card
+    for card in (
+        StudyCard(
+            name="decoding",
+            title="Decoding intermediate activations: what each layer reads, and whether that is where to edit",
+            source="Rimsky, “Decoding intermediate activations in Llama-2-7b” (LessWrong, 2023)",
+            minutes="20 / 1",
+            home="rheostat.studies.decoding:STUDY",
+        ),
+    )
+}

@@ -1,0 +1,84 @@
+"""The tables written by hand keep the promises that the studies rest on."""
+
+import re
+
+from rheostat.data.bbc import parse_document
+from rheostat.data.categories import categories
+from rheostat.data.neutral_prompts import NEUTRAL_PROMPTS
+from rheostat.data.relations import COUNTRIES, prompt_pairs
+from rheostat.data.web_ngrams import parse_counts
+from rheostat.data.word_lists import (
+    CAPITAL_PROMPTS,
+    COUNTRY_LISTS,
+    TOPIC_LISTS,
+    TOPIC_PROMPTS,
+    TOPIC_WORDS,
+    UNRELATED_LISTS,
+)
+
+
+def words(text: str) -> set[str]:
+    return set(re.findall(r"[a-z]+", text.lower()))
+
+
+def test_there_are_enough_pairs_and_each_differs_in_its_concept_alone() -> None:
+    pairs = prompt_pairs()
+    assert len(pairs) >= 36
+    for pair in pairs:
+        assert pair.clean_prompt.replace(pair.clean_concept, "_", 1) == pair.corrupt_prompt.replace(
+            pair.corrupt_concept, "_", 1
+        )
+        assert pair.clean_prompt != pair.corrupt_prompt
+        assert pair.clean_answer != pair.corrupt_answer
+
+
+def test_no_fact_is_used_in_two_pairs() -> None:
+    prompts = [prompt for pair in prompt_pairs() for prompt in (pair.clean_prompt, pair.corrupt_prompt)]
+    assert len(prompts) == len(set(prompts))
+
+
+def test_no_prompt_holds_its_own_answer() -> None:
+    for pair in prompt_pairs():
+        assert not words(pair.clean_answer) & words(pair.clean_prompt), pair.name
+        assert not words(pair.corrupt_answer) & words(pair.corrupt_prompt), pair.name
+
+
+def test_countries_are_listed_once() -> None:
+    assert len({country.name for country in COUNTRIES}) == len(COUNTRIES)
+
+
+def test_neutral_prompts_name_nothing_of_any_category() -> None:
+    assert len(set(NEUTRAL_PROMPTS)) == len(NEUTRAL_PROMPTS) >= 48
+    known = {word.lower() for members in categories().values() for word in members}
+    for prompt in NEUTRAL_PROMPTS:
+        assert not words(prompt) & known, prompt
+
+
+def test_categories_share_no_word() -> None:
+    members = [word for group in categories().values() for word in group]
+    assert len(members) == len(set(members))
+
+
+def test_topic_words_are_each_of_one_topic_and_in_no_list_or_prompt() -> None:
+    shown = [word for group in TOPIC_WORDS.values() for word in group]
+    assert len(shown) == len(set(shown))
+    assert {item.concept for item in TOPIC_LISTS} == set(TOPIC_WORDS)
+    for text in [item.text for item in TOPIC_LISTS] + list(UNRELATED_LISTS) + list(TOPIC_PROMPTS):
+        assert not words(text) & set(shown), text
+
+
+def test_country_lists_name_no_country_and_are_not_asked_for() -> None:
+    names = {word for country in COUNTRIES for word in words(f"{country.name} {country.people} {country.capital}")}
+    for item in COUNTRY_LISTS:
+        assert not words(item.text) & names, item.text
+        assert item.concept not in CAPITAL_PROMPTS
+
+
+def test_an_article_is_split_into_title_and_text() -> None:
+    document = parse_document("tech", b"A title\n\nFirst part.\n\nCosts \xa35 more.\n")
+    assert (document.topic, document.title) == ("tech", "A title")
+    assert document.text == "First part. Costs �5 more."
+
+
+def test_counts_are_read_with_spaces_in_the_text() -> None:
+    assert parse_counts(b"of the\t12\n<S> The\t3\n\n") == [("of the", 12), ("<S> The", 3)]
