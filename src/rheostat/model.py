@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -25,7 +26,7 @@ from rheostat.models.load import open_network
 from rheostat.models.network import Network
 from rheostat.models.tokens import Prompt
 from rheostat.sites.positions import PositionsLike
-from rheostat.sites.site import SiteLike, all_sites
+from rheostat.sites.site import SiteLike, all_sites, site_table
 
 
 def load(
@@ -208,6 +209,10 @@ class Model(Network):
     def sites(self) -> list[str]:
         """Return the names of all sites, in the order of computation."""
         return [str(site) for site in all_sites(self)]
+
+    def site_table(self, *, every: bool = False) -> pd.DataFrame:
+        """Return sites with axes and shapes, one row per kind, or with `every` one per site."""
+        return site_table(self, every=every)
 
     def check(self, prompt: Prompt | None = None) -> IdentityCheck:
         """Verify the identities of the anatomy; see `rheostat.engine.identities.check_identities`."""

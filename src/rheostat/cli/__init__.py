@@ -1,1 +1,1 @@
-"""."""
+"""One file per command: parse, call one public function, print. The only folder that prints."""

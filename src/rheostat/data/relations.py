@@ -111,7 +111,7 @@ RELATIONS = (
         (
             ("hot", "cold"), ("big", "small"), ("black", "white"), ("good", "bad"), ("up", "down"), ("left", "right"),
             ("light", "dark"), ("happy", "sad"), ("rich", "poor"), ("fast", "slow"), ("strong", "weak"),
-            ("early", "late"), ("old", "young"), ("hard", "soft"), ("war", "peace"), ("north", "south"),
+            ("early", "late"), ("tall", "short"), ("hard", "soft"), ("war", "peace"), ("north", "south"),
         ),
         ("opposite", "word", "contrary"),
     ),

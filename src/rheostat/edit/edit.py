@@ -109,7 +109,7 @@ class Edit(ABC):
         if kind not in EDITS:
             raise EditNotUsable(f"no edit {kind!r}.{did_you_mean(str(kind), EDITS)} One of: {', '.join(EDITS)}.")
         known = sorted(one.name for one in fields(EDITS[kind]))
-        if unknown := sorted(set(settings) - known):
+        if unknown := sorted(set(settings) - set(known)):
             raise EditNotUsable(
                 f"{kind} has no setting {unknown[0]!r}.{did_you_mean(unknown[0], known)} It has: {', '.join(known)}."
             )

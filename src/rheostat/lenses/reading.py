@@ -1,7 +1,8 @@
 """`read`: what a lens says at every block and point of prompts, in one matrix product per chunk."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 import torch
@@ -61,10 +62,16 @@ class Reading:
             x_label="decode point",
             y_label="block",
             value_label=what,
+            limits=(0.0, 1.0),
             table=table.reset_index(drop=True),
             note=f"Logit lens at token {position} of {len(self.row_tokens)}; last block on top; n = 1 prompt. "
             f"The model's own output: {self._says(position)}.",
         )
+
+    def rows(self) -> list[dict[Hashable, Any]]:
+        """Return the likeliest tokens as JSON-able rows {block, point, position, token, probability, rank}."""
+        columns = ["block", "point", "position", "token", "probability", "rank"]
+        return self.table[columns].to_dict("records")
 
     def _says(self, position: int) -> str:
         top = self.final[(self.final["position"] == position) & (self.final["rank"] == 1)].iloc[0]

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from rheostat.base.errors import InternalError
 from rheostat.base.shapes import BlockDiagram, Figure, Grid
+from rheostat.lenses.reading import Reading
 from rheostat.report.figures import DOTS_PER_INCH, csv, png
 from rheostat.report.grid_html import fits_html, grid_html
 from rheostat.report.templates import template
@@ -142,6 +143,21 @@ def record_page(record: Record) -> str:
         tables=record.tables,
         facts=facts,
         verdicts=record.verdicts,
+    )
+
+
+def reading_page(reading: Reading, grids: Sequence[Grid]) -> str:
+    """Return the page of a lens reading: its grids, and the likeliest tokens, entropy and KL as tables."""
+    return page(
+        f"What {reading.model} reads in “{reading.prompt}”",
+        intro="The logit lens: final norm and unembedding, applied at four points of every block. Tokens are shown "
+        "with ␣ for a space and escapes for what cannot be printed. Entropy and KL to the model's own output are in nats.",
+        figures={grid.name if n < 2 else f"{grid.name}-{n}": grid for n, grid in enumerate(grids)},
+        tables={
+            "summary": reading.summary,
+            "likeliest-tokens": reading.table.drop(columns="token").rename(columns={"shown": "token"}),
+            "own-output": reading.final.drop(columns="token").rename(columns={"shown": "token"}),
+        },
     )
 
 

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
 
+import pandas as pd
+
 from rheostat.base.errors import SiteNotFound, SiteNotOffered
 from rheostat.base.names import did_you_mean
-from rheostat.models.anatomy import AXES, BLOCK_KINDS, MODEL_KINDS, Tap
+from rheostat.models.anatomy import AXES, BLOCK_KINDS, MODEL_KINDS, Anatomy, Tap
 from rheostat.models.network import Network
 
 _TRANSFORMER_LENS = {
@@ -91,6 +93,34 @@ def all_sites(network: Network) -> tuple[Site, ...]:
         return tuple(Site("module", path=path) for path, _ in network.module.named_modules() if path)
     inside = (Site(kind, block) for block in range(body.n_blocks) for kind in body.kinds)
     return (Site("embed"), *inside, Site("final"), Site("logits"))
+
+
+def site_table(network: Network, *, every: bool = False) -> pd.DataFrame:
+    """Return columns site, axes, shape (of one token), note: one row per kind, or with `every` one per site.
+
+    Kinds that other families have and this one lacks are listed with the reason.
+    """
+    body = network.anatomy
+    if body is None:
+        parts = network.module.named_modules()
+        return pd.DataFrame([{"site": path, "module": type(part).__name__} for path, part in parts if path])
+    if every:
+        return pd.DataFrame([_site_row(body, str(site), site.kind) for site in all_sites(network)])
+    last = body.n_blocks - 1
+    rows = [_site_row(body, "embed", "embed")]
+    for kind in BLOCK_KINDS:
+        if kind in body.taps:
+            rows.append(_site_row(body, f"blocks.0-{last}.{kind}", kind))
+        else:
+            why = body.refusals.get(kind, "this family has no such tensor")
+            rows.append({"site": f"blocks.*.{kind}", "axes": "", "shape": "", "note": f"not offered: {why}"})
+    return pd.DataFrame([*rows, _site_row(body, "final", "final"), _site_row(body, "logits", "logits")])
+
+
+def _site_row(body: Anatomy, name: str, kind: str) -> dict[str, str]:
+    sizes = "head × query_pos × key_pos" if kind == "pattern" else " × ".join(map(str, body.shape(kind)))
+    note = "read only; load with attention='eager'" if kind == "pattern" else ""
+    return {"site": name, "axes": " ".join(AXES[kind]), "shape": sizes, "note": note}
 
 
 def axes(site: Site) -> tuple[str, ...]:

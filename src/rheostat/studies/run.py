@@ -93,6 +93,11 @@ def run_study(
     )
 
 
+def all_claims() -> dict[str, str]:
+    """Return every claim that a shipped study names: identifier → statement."""
+    return {claim: text for name in STUDIES for claim, text in find_study(name).claims.items()}
+
+
 def versions() -> dict[str, str]:
     """Return the versions that a record states."""
     found: Mapping[str, str] = {name: importlib.metadata.version(name) for name in _PACKAGES}

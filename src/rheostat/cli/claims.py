@@ -1,0 +1,31 @@
+"""`rheostat claims`: the table of verdicts, from records."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rheostat.cli import options
+
+EXAMPLE = "Example: rheostat claims runs/decoding --out claims.md"
+
+
+def command(
+    records: Annotated[list[Path], typer.Argument(help="Folders of runs.")],
+    out: Annotated[Path | None, typer.Option(help="Write here instead of stdout.")] = None,
+    overwrite: options.OverwriteOption = False,
+) -> None:
+    """Write the table of claims and verdicts; claims without a record are shown as not run."""
+    from rheostat.report.claims import claims_markdown
+    from rheostat.report.folder import read_record
+    from rheostat.studies.run import all_claims
+
+    text = claims_markdown([read_record(folder) for folder in records], all_claims())
+    if out is None:
+        print(text)
+        return
+
+    def write(path: Path) -> None:
+        path.write_text(text, encoding="utf-8")
+
+    options.written(out, write, overwrite=overwrite)

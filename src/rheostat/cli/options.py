@@ -1,0 +1,118 @@
+"""Options that several commands share, and how their texts are read."""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from rheostat.base.errors import BadArgument
+
+if TYPE_CHECKING:
+    from rheostat.edit.edit import Edit
+
+DEFAULT_MODEL = "smollm2-135m-instruct"
+
+ModelOption = Annotated[str, typer.Option("--model", "-m", help="Built-in name, hub name, folder or .gguf file.")]
+DtypeOption = Annotated[str, typer.Option(help="float64, float32, bfloat16 or float16.")]
+DeviceOption = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
+SeedOption = Annotated[int, typer.Option(help="Seed of everything that is drawn.")]
+EditOption = Annotated[
+    list[Path] | None, typer.Option("--edit", help="A saved plan (.json or .safetensors). Repeatable.")
+]
+ReplaceOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--replace", metavar="SITE=PROMPT", help="Put the other prompt's last-token activation there. Repeatable."
+    ),
+]
+MixOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mix", metavar="SITE=PROMPT", help="Add the other prompt's last-token activation, times --factor, there."
+    ),
+]
+FactorOption = Annotated[float, typer.Option(help="Factor of --mix.")]
+MixKindOption = Annotated[
+    str | None,
+    typer.Option(
+        "--mix-kind", help="Which activation --mix reads in that block, such as resid_mid. Default: the site itself."
+    ),
+]
+AtOption = Annotated[
+    str | None,
+    typer.Option(
+        "--at", help="Tokens that --replace and --mix change: last, all, prompt, generated, 3, 1:4 or a substring."
+    ),
+]
+
+
+def positions(text: str) -> str | int | slice:
+    """Read positions as typed: an integer, `start:stop`, a keyword or a substring."""
+    if text.removeprefix("-").isdigit():
+        return int(text)
+    start, colon, stop = text.partition(":")
+    if colon and all(part.removeprefix("-").isdigit() or part == "" for part in (start, stop)) and text != ":":
+        return slice(int(start) if start else None, int(stop) if stop else None)
+    return text
+
+
+def edits(
+    files: Sequence[Path] | None,
+    replace: Sequence[str] | None,
+    mix: Sequence[str] | None,
+    *,
+    factor: float,
+    mix_kind: str | None,
+    at: str | None,
+) -> "list[Edit]":
+    """Build the plan that the options describe; --replace changes the last token by default, --mix every token."""
+    from rheostat.edit.patching import Mix, Replace
+    from rheostat.edit.plan import Plan
+    from rheostat.edit.source import FromPrompt
+
+    found: list[Edit] = [edit for path in files or () for edit in Plan.load(path)]
+    for text in replace or ():
+        site, prompt = _site_and_prompt("--replace", text)
+        found.append(Replace(site, FromPrompt(prompt), positions=positions(at or "last")))
+    for text in mix or ():
+        site, prompt = _site_and_prompt("--mix", text)
+        found.append(Mix(site, prompt, factor, mix_kind, positions=positions(at or "all")))
+    return found
+
+
+def print_json(value: Any) -> None:
+    """Print JSON on stdout; NaN becomes null."""
+    print(json.dumps(value, ensure_ascii=False, indent=1, default=str, allow_nan=False))
+
+
+def console() -> Console:
+    """Return the console of stdout; when that is no terminal, colours are dropped and lines may be 160 wide."""
+    return Console(width=None if sys.stdout.isatty() else 160)
+
+
+def note(text: str) -> None:
+    """Print a remark on stderr."""
+    print(text, file=sys.stderr)
+
+
+def written(path: Path, write: Callable[[Path], None], *, overwrite: bool) -> None:
+    """Write a file unless it exists, and say so on stderr."""
+    from rheostat.base.files import output_path
+
+    write(output_path(path, overwrite=overwrite))
+    note(f"wrote {path}")
+
+
+def _site_and_prompt(option: str, text: str) -> tuple[str, str]:
+    site, equals, prompt = text.partition("=")
+    if not (equals and site and prompt):
+        raise BadArgument(
+            f"{option} {text!r}: write SITE=PROMPT, such as blocks.23.attn_out='The capital of France is'."
+        )
+    return site, prompt
