@@ -14,14 +14,10 @@ import torch
 from torch import Tensor
 
 from rheostat.base.errors import BadArgument, EditNotUsable
-from rheostat.base.names import did_you_mean
 from rheostat.capture.activations import Activations
 from rheostat.edit.source import FromPrompt, Source
 from rheostat.sites.positions import Positions, PositionsLike
 from rheostat.sites.site import SiteLike
-
-EDITS: dict[str, "type[Edit]"] = {}
-"""Registry: name in files → class. The contract tests run over it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +36,6 @@ class Edit(ABC):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.name = cls.__name__.lower()
-        EDITS[cls.name] = cls
 
     def __post_init__(self) -> None:
         site = f"blocks.{self.site[1]}.{self.site[0]}" if isinstance(self.site, tuple) else str(self.site)
@@ -97,28 +92,6 @@ class Edit(ABC):
                 settings[one.name] = list(value) if isinstance(value, tuple) else value
         return settings, tensors
 
-    @staticmethod
-    def from_dict(settings: dict[str, Any], tensors: dict[str, Tensor]) -> "Edit":
-        """Build an edit from what `to_dict` returned. Nothing in it is executed.
-
-        Raises:
-            EditNotUsable: an unknown edit or setting, or a missing tensor.
-        """
-        settings = dict(settings)
-        kind = settings.pop("edit", None)
-        if kind not in EDITS:
-            raise EditNotUsable(f"no edit {kind!r}.{did_you_mean(str(kind), EDITS)} One of: {', '.join(EDITS)}.")
-        known = sorted(one.name for one in fields(EDITS[kind]))
-        if unknown := sorted(set(settings) - set(known)):
-            raise EditNotUsable(
-                f"{kind} has no setting {unknown[0]!r}.{did_you_mean(unknown[0], known)} It has: {', '.join(known)}."
-            )
-        values = {name: _read_value(name, value, tensors) for name, value in settings.items()}
-        try:
-            return EDITS[kind](**values)
-        except TypeError as error:
-            raise EditNotUsable(f"{kind}: {error}") from error
-
     def fingerprint(self) -> str:
         """Return a SHA-256 over settings and tensor contents; equal edits have equal fingerprints."""
         settings, tensors = self.to_dict()
@@ -138,23 +111,3 @@ class Edit(ABC):
         units = f", {len(self.units)} units" if self.units else ""
         strength = f", strength {self.strength:g}" if self.strength != 1 else ""
         return f"{self.name} at {self.site}, positions {self.where}{units}{strength}"
-
-
-def _read_value(name: str, value: Any, tensors: dict[str, Tensor]) -> Any:
-    if name == "positions":
-        return Positions.from_json(value)
-    if not isinstance(value, dict):
-        return tuple(value) if isinstance(value, list) else value
-    try:
-        if "tensor" in value:
-            return tensors[value["tensor"]]
-        if "activations" in value:
-            return Activations(
-                tensors={site: tensors[f"{name}/{site}"] for site in value["activations"]},
-                axes={site: tuple(axes) for site, axes in value["axes"].items()},
-                positions=tuple(tuple(row) for row in value["positions"]),
-                model=value["model"],
-            )
-        return FromPrompt(value["prompt"], Positions.from_json(value["positions"]), value["kind"])
-    except (KeyError, TypeError, AttributeError) as error:
-        raise EditNotUsable(f"the setting {name!r} is incomplete: {error}") from error

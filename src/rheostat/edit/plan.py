@@ -17,6 +17,7 @@ from torch import Tensor
 from rheostat.base.errors import BadArgument, EditNotUsable, FileNotUsable
 from rheostat.base.files import atomic_file, output_path
 from rheostat.edit.edit import Edit
+from rheostat.edit.registry import edit_from_dict
 
 FORMAT = "rheostat-plan-1"
 _DTYPES = {name: getattr(torch, name) for name in ("float64", "float32", "float16", "int64")}
@@ -111,7 +112,7 @@ class Plan:
                 entries = json.loads(metadata["edits"])
                 return cls(
                     tuple(
-                        Edit.from_dict(
+                        edit_from_dict(
                             entry, {name: stream.get_tensor(f"{number}/{name}") for name in entry.pop("tensors")}
                         )
                         for number, entry in enumerate(entries)
@@ -162,4 +163,4 @@ def _read_entry(entry: dict[str, Any]) -> Edit:
         tensors = {name: _unpack(packed) for name, packed in entry.pop("tensors", {}).items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise EditNotUsable(f"a tensor of the plan is damaged: {error}") from error
-    return Edit.from_dict(entry, tensors)
+    return edit_from_dict(entry, tensors)

@@ -63,6 +63,8 @@ def build_batch(network: Network, rows: Sequence[Row], *, padding_side: PaddingS
     if padding_side not in ("left", "right"):
         raise BadArgument(f"padding_side={padding_side!r}: one of 'left', 'right'.")
     n_columns = max(len(row) for row in rows)
+    if any(len(row) < n_columns for row in rows):
+        _refuse_nan_padding(network)
     pad = _pad_token(network)
     ids, mask, starts = [], [], []
     for row in rows:
@@ -78,6 +80,19 @@ def build_batch(network: Network, rows: Sequence[Row], *, padding_side: PaddingS
         attention_mask=torch.tensor(mask, device=network.device),
         starts=tuple(starts),
     )
+
+
+def _refuse_nan_padding(network: Network) -> None:
+    """Refuse padding where it would turn every shorter row into NaN.
+
+    Eager attention masks with the lowest float64, which its float32 softmax reads as minus infinity.
+    """
+    eager = getattr(getattr(network.module, "config", None), "_attn_implementation", None) == "eager"
+    if network.dtype == torch.float64 and eager and not network.body.own_dtype_softmax:
+        raise BadArgument(
+            f"{network.name} in float64 with eager attention gives NaN for padded rows (its softmax runs in float32). "
+            "Give prompts of one length, load it in float32, or with attention='sdpa' where the family has it."
+        )
 
 
 def _pad_token(network: Network) -> int:

@@ -84,6 +84,8 @@ class Anatomy:
     """The model's logits are `softcap * tanh(logits / softcap)`."""
     parallel: bool = False
     """Attention and MLP read the same residual stream."""
+    own_dtype_softmax: bool = False
+    """Eager attention takes its softmax in the dtype of the weights; most families take it in float32."""
     refusals: Mapping[str, str] = field(default_factory=dict)
     """Kind → why it is not offered."""
 

@@ -13,7 +13,7 @@ def anatomy(config: Any) -> Anatomy:
         family="gpt_neox",
         blocks="gpt_neox.layers",
         final="gpt_neox.final_layer_norm",
-        unembed="embed_out",
+        unembed="lm_head",
         taps=block_taps(
             attn="attention",
             attn_proj="attention.dense",

@@ -15,6 +15,7 @@ def anatomy(config: Any) -> Anatomy:
         unembed="lm_head",
         taps=block_taps(attn="attn", attn_proj="attn.out_proj", mlp="mlp", mlp_proj="mlp.fc_out"),
         parallel=True,
+        own_dtype_softmax=True,
         refusals={"resid_mid": NO_RESID_MID},
         **sizes(config, d_mlp=config.n_inner or 4 * config.n_embd, n_context=config.n_positions),
     )

@@ -1,0 +1,183 @@
+"""One pass of the lens over prompts with known answers: ranks of several groups of words in every cell.
+
+Feeds three parts: whether cells decode to meaningful tokens, in which order meaning appears, and how certainty climbs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+
+from rheostat.data.relations import COUNTRIES, RELATIONS, Relation
+from rheostat.data.translations import TRANSLATIONS
+from rheostat.model import Model, load
+from rheostat.studies.decoding.cells import all_cells, capture_cells, lens_best_ranks, lens_chunks
+from rheostat.studies.decoding.part import step_params
+from rheostat.studies.decoding.vocabulary import group_tokens, single_token, word_tokens
+from rheostat.studies.study import Context
+
+N_ITEMS, N_ITEMS_QUICK = 60, 16
+GROUPS = ("related", "answer", "category", "other category", "foreign", "other foreign", "english")
+"""Groups of words that are looked for in a prompt's own states; all without the prompt's own tokens."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """A prompt with its answer, in words."""
+
+    relation: str
+    prompt: str
+    concept: str
+    answer: str
+    rival: str
+    """Another answer of the same relation."""
+    category: tuple[str, ...]
+
+
+def all_items() -> list[Item]:
+    """Return one item per fact."""
+    return [item for relation in RELATIONS for item in _items_of(relation)]
+
+
+def _items_of(relation: Relation) -> list[Item]:
+    answers = [answer for _, answer in relation.facts]
+    items = []
+    for index, (concept, answer) in enumerate(relation.facts):
+        rivals = [other for other in answers[index + 1 :] + answers[:index] if other != answer]
+        items.append(
+            Item(relation.name, relation.template.format(concept), concept, answer, rivals[0], relation.category)
+        )
+    return items
+
+
+def chosen_items(model: Model, limit: int, seed: int) -> list[Item]:
+    """Return up to `limit` items whose answer and rival are single tokens, from each relation in turn."""
+    usable = [
+        item
+        for item in all_items()
+        if single_token(model, " " + item.answer) is not None and single_token(model, " " + item.rival) is not None
+    ]
+    order = np.random.default_rng(seed).permutation(len(usable))
+    by_relation: dict[str, list[Item]] = {}
+    for index in order:
+        by_relation.setdefault(usable[index].relation, []).append(usable[index])
+    rounds = max(len(group) for group in by_relation.values())
+    return [group[turn] for turn in range(rounds) for group in by_relation.values() if turn < len(group)][:limit]
+
+
+def partners(items: Sequence[Item]) -> list[int]:
+    """Return, per item, another item of another relation: the control's state and the control's words."""
+    n = len(items)
+    found = []
+    for index in range(n):
+        order = [(index + n // 2 + step) % n for step in range(n)]
+        found.append(next(other for other in order if items[other].relation != items[index].relation))
+    return found
+
+
+def related_words(item: Item) -> list[str]:
+    """Return the answer, its kind, and what else belongs to the concept, where that is a country."""
+    words = [item.answer, *item.category]
+    for country in COUNTRIES:
+        if country.name == item.concept:
+            words += [country.people, country.capital, country.language, country.currency, country.continent]
+    return words
+
+
+def foreign_words(item: Item) -> list[str]:
+    """Return translations of the answer and of its kind."""
+    return [word for english in (item.answer, *item.category) for word in TRANSLATIONS.get(english, ())]
+
+
+def translated_words(item: Item) -> list[str]:
+    """Return the English words that `foreign_words` translates."""
+    return [english for english in (item.answer, *item.category) if english in TRANSLATIONS]
+
+
+def token_groups(model: Model, items: Sequence[Item]) -> list[list[list[int]]]:
+    """Return, per item, the tokens of each of `GROUPS`, without tokens of its own or its partner's prompt."""
+    pairs = partners(items)
+    groups = []
+    for index, item in enumerate(items):
+        other = items[pairs[index]]
+        banned = prompt_tokens(model, item) | prompt_tokens(model, other)
+        found = [
+            group_tokens(model, related_words(item)),
+            group_tokens(model, [item.answer]),
+            group_tokens(model, item.category),
+            group_tokens(model, other.category),
+            group_tokens(model, foreign_words(item), cases=False),
+            group_tokens(model, foreign_words(other), cases=False),
+            group_tokens(model, translated_words(item)),
+        ]
+        groups.append([[token for token in group if token not in banned] for group in found])
+    return groups
+
+
+def prompt_tokens(model: Model, item: Item) -> set[int]:
+    """Return the tokens of a prompt and all other spellings of its words: an echo is no reading."""
+    spelled = (token for word in item.prompt.split() for token in word_tokens(model, word.strip(".,")))
+    return set(model.encode(item.prompt)) | set(spelled)
+
+
+def measure_ranks(model: Model, context: Context, *, label: str = "") -> pd.DataFrame:
+    """Return one row per item and cell.
+
+    Columns: item, relation, block, point; per group the best rank in the item's own state; `control`, the best rank of
+    the item's related words in its partner's state, and `control answer`, the same for its answer; `probability` and
+    `rival` of the answer and the rival; `final top` whether the model's own top token is the answer.
+    """
+    limit = N_ITEMS_QUICK if context.quick else N_ITEMS
+
+    def compute() -> pd.DataFrame:
+        items = chosen_items(model, limit, context.seed)
+        cells = all_cells(model)
+        states = capture_cells(model, [item.prompt for item in items], cells)
+        groups = token_groups(model, items)
+        final = model.run([item.prompt for item in items], logits_at="last").logits[:, 0].argmax(-1).tolist()
+        pairs = partners(items)
+        tables = []
+        for index in context.progress(range(len(items)), f"reading answers, {model.name}{label}"):
+            item, answer = items[index], _token(model, items[index].answer)
+            own = lens_best_ranks(model, states[:, index], [groups[index]] * len(cells))
+            control = lens_best_ranks(model, states[:, pairs[index]], [groups[index][:2]] * len(cells))
+            chances = _probabilities(model, states[:, index], [answer, _token(model, item.rival)])
+            columns = {name: own[:, column].numpy() for column, name in enumerate(GROUPS)}
+            tables.append(
+                pd.DataFrame(
+                    {
+                        "item": item.prompt,
+                        "relation": item.relation,
+                        "block": [cell.block for cell in cells],
+                        "point": [cell.point for cell in cells],
+                        **columns,
+                        "control": control[:, 0].numpy(),
+                        "control answer": control[:, 1].numpy(),
+                        "probability": chances[:, 0].numpy(),
+                        "rival": chances[:, 1].numpy(),
+                        "final top": final[index] == answer,
+                    }
+                )
+            )
+        return pd.concat(tables, ignore_index=True)
+
+    params = step_params(model, context, limit=limit, groups=GROUPS)
+    return context.step(f"answers-{model.name}{label}", params, compute)
+
+
+def _token(model: Model, word: str) -> int:
+    return model.token_id(" " + word)
+
+
+def _probabilities(model: Model, vectors: torch.Tensor, tokens: Sequence[int]) -> torch.Tensor:
+    return torch.cat([logits.softmax(-1)[:, list(tokens)] for _, logits in lens_chunks(model, vectors)])
+
+
+def untrained(model: Model, seed: int) -> Model:
+    """Return a network of the same shape with fresh random weights and the same tokenizer."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        fresh = type(model.module)(model.module.config).float().eval()
+    return load(fresh, tokenizer=model.tokenizer)

@@ -1,0 +1,46 @@
+"""The contract runs on small random networks of every family, in float64, where no error can hide behind noise."""
+
+from functools import lru_cache
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+import rheostat as rh
+from rheostat.models.toy import D_VOCAB, TOYS, toy
+
+CORE = ("llama", "gemma3", "gpt2", "gpt_neox")
+
+
+FLOAT32_SOFTMAX = ("gemma2", "bloom")
+"""Eager attention that takes its softmax in float32 whatever the weights: no float64 contract can hold there."""
+
+
+@lru_cache(maxsize=64)
+def load_toy(name: str) -> rh.Model:
+    dtype = torch.float32 if name in FLOAT32_SOFTMAX else torch.float64
+    return rh.load(toy(name, dtype=dtype), tokenizer=word_tokenizer())
+
+
+@lru_cache(maxsize=1)
+def word_tokenizer() -> PreTrainedTokenizerFast:
+    """A tokenizer in which `w7` is token 7."""
+    words = {"<pad>": 0, "<bos>": 1, "<eos>": 2, "<unk>": 3, **{f"w{i}": i for i in range(4, D_VOCAB)}}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>", unk_token="<unk>"
+    )
+
+
+@pytest.fixture(params=list(TOYS))
+def model(request: pytest.FixtureRequest) -> rh.Model:
+    """Every family."""
+    return load_toy(request.param)
+
+
+@pytest.fixture(params=CORE)
+def core_model(request: pytest.FixtureRequest) -> rh.Model:
+    """The families that the slower, generated examples run on."""
+    return load_toy(request.param)
