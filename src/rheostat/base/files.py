@@ -62,6 +62,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o755)
+        for file in temporary.iterdir():
+            file.chmod(0o644)
         temporary.replace(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

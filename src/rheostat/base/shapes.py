@@ -65,7 +65,7 @@ class BlockDiagram:
     name: str
     title: str
     table: pd.DataFrame
-    """Columns `block`, `point` (attn_out, resid_mid, mlp_out or resid_post), `token`, `probability`; a row per point."""
+    """Columns `block`, `point` (attn_out, resid_mid, mlp_out, resid_post), `token`, `probability`: a row each."""
     note: str = ""
     kind: Literal["diagram"] = "diagram"
 

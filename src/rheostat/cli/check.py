@@ -18,7 +18,10 @@ def command(
     dtype: options.DtypeOption = "float32",
     device: options.DeviceOption = "cpu",
 ) -> None:
-    """Verify that the parts of a model add up, and print the largest error. Exit code 1 if they do not."""
+    """Verify that the parts of a model add up.
+
+    Prints the largest error of each identity; exit code 1 if one does not hold.
+    """
     from rheostat.model import load
 
     loaded = load(model, dtype=dtype, device=device)

@@ -15,7 +15,10 @@ def command(
     out: Annotated[Path | None, typer.Option(help="Write here instead of stdout.")] = None,
     overwrite: options.OverwriteOption = False,
 ) -> None:
-    """Write the table of claims and verdicts; claims without a record are shown as not run."""
+    """Write the table of claims and verdicts.
+
+    Claims without a record are shown as not run.
+    """
     from rheostat.report.claims import claims_markdown
     from rheostat.report.folder import read_record
     from rheostat.studies.run import all_claims

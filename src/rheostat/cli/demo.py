@@ -20,7 +20,10 @@ def command(
     ] = Path("demo"),
     json: options.JsonOption = False,
 ) -> None:
-    """Read every layer's guess, find where the concept is read, edit exactly there, and show what changed."""
+    """Show the main job: read, find, edit exactly there, compare.
+
+    Reads every layer's guess, finds where the concept is read, replaces that one activation, and shows what changed.
+    """
     from rheostat.model import load
     from rheostat.report.folder import write_record
     from rheostat.report.terminal import frame_table, grid_table

@@ -30,7 +30,11 @@ def command(
     dtype: options.DtypeOption = "float32",
     device: options.DeviceOption = "cpu",
 ) -> None:
-    """Continue prompts, with edits applied at every step. Text goes to stdout, the receipt to stderr."""
+    """Continue prompts, with edits applied at every step.
+
+    Text goes to stdout, the receipt to stderr. A file for --edit is written in Python:
+    rheostat.Plan((rheostat.Scale("blocks.5.mlp_out", 0.5),)).save("half.json"); .safetensors suits large vectors.
+    """
     from rheostat.model import load
 
     plan = options.edits(edit, replace, mix, factor=factor, mix_kind=mix_kind, at=at)

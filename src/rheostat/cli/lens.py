@@ -37,7 +37,10 @@ def command(
     dtype: options.DtypeOption = "float32",
     device: options.DeviceOption = "cpu",
 ) -> None:
-    """Decode a prompt at four points of every block: attention output, residual after it, MLP output, block output."""
+    """Read a prompt with the logit lens at four points of every block.
+
+    The points: attention output, residual stream after it, MLP output, block output.
+    """
     for path in (csv, png, html):
         if path is not None:
             output_path(path, overwrite=overwrite)

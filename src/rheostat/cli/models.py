@@ -6,7 +6,10 @@ EXAMPLE = "Example: rheostat models --json"
 
 
 def command(json: options.JsonOption = False) -> None:
-    """List the built-in models with size, licence and whether they are cached."""
+    """List the built-in models.
+
+    With size, licence and whether they are cached.
+    """
     import pandas as pd
 
     from rheostat.models.zoo import BUILT_INS

@@ -1,18 +1,21 @@
 """Options that several commands share, and how their texts are read."""
 
 import json
+import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
-from rheostat.base.errors import BadArgument
+from rheostat.base.errors import BadArgument, EditNotUsable, FileNotUsable
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from rheostat.edit.edit import Edit
+    from rheostat.edit.plan import Plan
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
 
@@ -73,10 +76,9 @@ def edits(
 ) -> "list[Edit]":
     """Build the plan that the options describe; --replace changes the last token by default, --mix every token."""
     from rheostat.edit.patching import Mix, Replace
-    from rheostat.edit.plan import Plan
     from rheostat.edit.source import FromPrompt
 
-    found: list[Edit] = [edit for path in files or () for edit in Plan.load(path)]
+    found: list[Edit] = [edit for path in files or () for edit in _read_plan(path)]
     for text in replace or ():
         site, prompt = _site_and_prompt("--replace", text)
         found.append(Replace(site, FromPrompt(prompt), positions=positions(at or "last")))
@@ -87,12 +89,15 @@ def edits(
 
 
 def print_json(value: Any) -> None:
-    """Print JSON on stdout; NaN becomes null."""
-    print(json.dumps(value, ensure_ascii=False, indent=1, default=str, allow_nan=False))
+    """Print JSON on stdout; NaN becomes null, and what a locale cannot spell becomes an escape."""
+    plain = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"
+    print(json.dumps(_without_nan(value), ensure_ascii=plain, indent=1, default=str, allow_nan=False))
 
 
-def console() -> Console:
+def console() -> "Console":
     """Return the console of stdout; when that is no terminal, colours are dropped and lines may be 160 wide."""
+    from rich.console import Console
+
     return Console(width=None if sys.stdout.isatty() else 160)
 
 
@@ -107,6 +112,29 @@ def written(path: Path, write: Callable[[Path], None], *, overwrite: bool) -> No
 
     write(output_path(path, overwrite=overwrite))
     note(f"wrote {path}")
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _without_nan(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(inner) for inner in value]
+    return value
+
+
+def _read_plan(path: Path) -> "Plan":
+    from rheostat.edit.plan import Plan
+
+    if not path.is_file():
+        raise FileNotUsable(f"there is no file {path}. A plan is written by rheostat.Plan((…,)).save({path.name!r}).")
+    if path.suffix not in (".json", ".safetensors"):
+        raise FileNotUsable(f"{path} is no plan: a plan is a .json or .safetensors file that rheostat.Plan.save wrote.")
+    try:
+        return Plan.load(path)
+    except (EditNotUsable, BadArgument) as error:
+        raise type(error)(f"{path}: {error}") from error
 
 
 def _site_and_prompt(option: str, text: str) -> tuple[str, str]:

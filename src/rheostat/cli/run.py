@@ -23,9 +23,10 @@ def command(
     overwrite: options.OverwriteOption = False,
     json: options.JsonOption = False,
 ) -> None:
-    """Execute a study, and write its record: tables, figures, verdicts and one HTML page.
+    """Execute a study and write its record.
 
-    An interrupted run goes on where it stopped when the same command is typed again.
+    The record holds tables, figures, verdicts and an HTML page. An interrupted run goes on where it stopped when the
+    same command is typed again.
     """
     from rheostat.base.errors import WouldOverwrite
     from rheostat.studies.run import card_of, run_study

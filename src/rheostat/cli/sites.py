@@ -16,7 +16,10 @@ def command(
     every: Annotated[bool, typer.Option("--all", help="One line per site instead of one per kind.")] = False,
     json: options.JsonOption = False,
 ) -> None:
-    """List the sites of a model with their shapes, and the kinds that its family does not offer."""
+    """List the places of a model that can be read and edited.
+
+    Each with its shape; kinds that its family does not offer stand there with the reason.
+    """
     from rheostat.model import load
 
     loaded = load(model)

@@ -68,4 +68,4 @@ TRANSLATIONS: dict[str, tuple[str, ...]] = {
     "Asia": ("Asie", "Asien", "Азия", "亚洲", "アジア"),
     "Africa": ("Afrique", "Afrika", "África", "Африка", "非洲", "アフリカ"),
 }
-"""English word → words that a speaker of another language would use. Words that are also spelled as English ones are left out."""
+"""English word → words that a speaker of another language would use. English spellings are left out."""

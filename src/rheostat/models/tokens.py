@@ -36,6 +36,8 @@ class Tokens:
         Raises:
             EmptyPrompt: there is no token.
         """
+        if isinstance(prompt, str):
+            _check_text(prompt)
         if not isinstance(prompt, str):
             row = Row(tuple(int(token) for token in prompt))
             outside = [token for token in row.ids if not 0 <= token < len(self.tokenizer)]
@@ -62,6 +64,7 @@ class Tokens:
         Raises:
             NotOneToken: the text is several tokens, or none.
         """
+        _check_text(text)
         ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         if len(ids) == 1:
             return int(ids[0])
@@ -69,7 +72,7 @@ class Tokens:
         spaced = f" {text.strip()}"
         hint = (
             ""
-            if text == spaced or self._n_tokens(spaced) != 1
+            if not text.strip() or text == spaced or self._n_tokens(spaced) != 1
             else f" Did you mean {spaced!r}, with its leading space?"
         )
         raise NotOneToken(f"{text!r} is not one token but {len(ids)}: {pieces}.{hint}")
@@ -124,6 +127,14 @@ class Tokens:
         if len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">"):
             return bytes([int(piece[3:5], 16)])
         return str(piece).replace("▁", " ").encode()
+
+
+def _check_text(text: str) -> None:
+    """Refuse a text that no tokenizer takes: one with bytes that the terminal or a file could not decode."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise BadArgument(f"the text {text!r} holds bytes that are no UTF-8, at character {error.start}.") from error
 
 
 def _byte_of_character() -> dict[str, int]:

@@ -151,7 +151,7 @@ def reading_page(reading: Reading, grids: Sequence[Grid]) -> str:
     return page(
         f"What {reading.model} reads in “{reading.prompt}”",
         intro="The logit lens: final norm and unembedding, applied at four points of every block. Tokens are shown "
-        "with ␣ for a space and escapes for what cannot be printed. Entropy and KL to the model's own output are in nats.",
+        "with ␣ for a space. Entropy and KL to the model's own output are in nats.",
         figures={grid.name if n < 2 else f"{grid.name}-{n}": grid for n, grid in enumerate(grids)},
         tables={
             "summary": reading.summary,

@@ -1,6 +1,6 @@
 """The main job in one go: read a prompt at every block, find where a concept is read, edit exactly there, and compare.
 
-The control is the same place given random vectors of the same size; beside it stands the map of all single replacements.
+The control is the same place given random vectors of the same size, beside the map of all single replacements.
 """
 
 from dataclasses import dataclass
@@ -83,8 +83,10 @@ def demonstrate(model: Model, prompt: str, other: str, concept: str, *, seed: in
     texts = [model.generate(prompt, plan, max_new_tokens=12).text for plan in (None, edit)]
     rank = int((moved > moved[places.index(site)]).sum()) + 1
     control_line = (
-        f"control: with {N_RANDOM} random vectors of the same size at {site}, {model.show_token(answers[1])} is the top "
-        f"token {int((drawn.argmax(-1) == answers[1]).sum())} times, and its log-odds over {model.show_token(answers[0])} "
+        f"control: with {N_RANDOM} random vectors of the same size at {site}, {model.show_token(answers[1])} is "
+        f"the top "
+        f"token {int((drawn.argmax(-1) == answers[1]).sum())} times, and its log-odds over "
+        f"{model.show_token(answers[0])} "
         f"move by {random.mean():+.2f} (largest {random.abs().max():.2f}): what the place carried is lost. "
         f"The other prompt's activation moves them by {moved[places.index(site)]:+.2f}, "
         f"rank {rank} among all {len(places)} sublayer outputs."

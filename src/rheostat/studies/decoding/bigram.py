@@ -29,7 +29,7 @@ SUCCESSORS = 10
 """How many of a word's most frequent followers count as its bigram row."""
 CONTEXT_WORDS = 6
 PLACES = {"embedding": "blocks.0.resid_pre", "first block": "blocks.0.resid_post", "last block": "blocks.-1.resid_post"}
-"""Where the lens reads: plain embedding × unembedding (a control), the first block, and the output (the planted case)."""
+"""Where the lens reads: embedding × unembedding (a control), the first block, and the output (the planted case)."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,8 @@ def word_types(model: Model, limit: int, seed: int) -> list[WordType]:
         if token is None or word not in found:
             continue
         followers = [model.tokens.encode(f"a {second}").ids for second in rows[word][:SUCCESSORS]]
-        first = dict.fromkeys(ids[_start(model) + 1] for ids in followers)
-        types.append(WordType(word, token, tuple(first), found[word]))
+        firsts = dict.fromkeys(ids[_start(model) + 1] for ids in followers)
+        types.append(WordType(word, token, tuple(firsts), found[word]))
     chosen = np.random.default_rng(seed).permutation(len(types))[:limit]
     return [types[index] for index in sorted(chosen)]
 
@@ -95,7 +95,7 @@ def measure(model: Model, context: Context) -> pd.DataFrame:
     """Return one row per word and place.
 
     Columns: word, place; `rank` and `other rank`: mean log10 rank of the word's followers and of another word's; `hit`,
-    `other hit`, `unigram hit`: whether the lens's top token is among them, among another word's, among the followers that
+    `other hit`, `unigram hit`: whether the lens's top token is among them, another word's, or the followers that
     are most frequent overall; `echo`: whether it is the word itself; `top`: the top token.
     """
     limit = N_TYPES_QUICK if context.quick else N_TYPES
@@ -225,7 +225,8 @@ def run(context: Context) -> Part:
         claim=CLAIM,
         statement=STATEMENT,
         verdict=judge(deciding, planted_found=all(one.above_zero for one in planted.values())),
-        reason=f"{held(deciding)} At the model's output, where bigrams must show, the share of hits exceeds another word's "
+        reason=f"{held(deciding)} At the model's output, where bigrams must show, the share of hits exceeds "
+        f"another word's "
         "row by " + "; ".join(f"{name} {interval}" for name, interval in planted.items()) + ".",
         measurements=tuple(deciding),
     )
@@ -248,10 +249,13 @@ def _describe(name: str, table: pd.DataFrame, found: Sequence[Measurement]) -> s
     return (
         f"{name}, {len(first)} words in real contexts. At the first block's output the top token is one of the word's "
         f"{SUCCESSORS} likeliest followers for {first['hit'].mean():.1%} of the words (another word's row "
-        f"{first['other hit'].mean():.1%}, the overall most frequent followers {first['unigram hit'].mean():.1%}), and the word "
+        f"{first['other hit'].mean():.1%}, the overall most frequent followers "
+        f"{first['unigram hit'].mean():.1%}), and the word "
         f"itself for {first['echo'].mean():.1%}; at the model's output it is a follower for "
-        f"{column(table, 'last block', 'hit').mean():.1%}. A word's followers rank {number(found[0].effect)} decades better than "
-        f"another word's at the first block and {number(found[1].control)} in the plain embedding. {len(tops)} different top "
+        f"{column(table, 'last block', 'hit').mean():.1%}. A word's followers rank {number(found[0].effect)} "
+        f"decades better than "
+        f"another word's at the first block and {number(found[1].control)} in the plain embedding. {len(tops)} "
+        f"different top "
         f"tokens, the commonest {tops.index[0]} ({tops.iloc[0]} times); {examples}.{said}"
     )
 
@@ -277,5 +281,6 @@ def _figure(tables: Mapping[str, pd.DataFrame], seed: int) -> Profile:
         x_label="place",
         y_label="share of words",
         table=pd.DataFrame(rows),
-        note=f"n = {n} words in real contexts per model, 95 % bootstrap intervals; rows of the {SUCCESSORS} likeliest followers.",
+        note=f"n = {n} words in real contexts per model, 95 % bootstrap intervals; rows of the {SUCCESSORS} "
+        f"likeliest followers.",
     )

@@ -1,4 +1,4 @@
-"""How certainty climbs: the answer's probability over the blocks, whether it falls again, and what skipping blocks does."""
+"""How certainty climbs: the answer's probability over the blocks, whether it falls, and what skipping does."""
 
 from collections.abc import Sequence
 
@@ -68,12 +68,14 @@ def width_of_climb(probability: Values) -> Values:
     peak = probability.max(axis=1, keepdims=True)
     start = (probability >= 0.1 * peak).argmax(axis=1)
     end = (probability >= 0.9 * peak).argmax(axis=1)
-    return (end - start).astype(float)
+    width: Values = (end - start).astype(float)
+    return width
 
 
 def end_of_climb(probability: Values) -> Values:
     """Return, per item, the first block at nine tenths of the peak."""
-    return (probability >= 0.9 * probability.max(axis=1, keepdims=True)).argmax(axis=1).astype(float)
+    end: Values = (probability >= 0.9 * probability.max(axis=1, keepdims=True)).argmax(axis=1).astype(float)
+    return end
 
 
 def decline(probability: Values) -> Values:
@@ -144,7 +146,8 @@ def run(context: Context) -> Part:
         claim=CLAIM,
         statement=STATEMENT,
         verdict=judge(deciding, planted_found=planted.above_zero),
-        reason=f"{held(deciding)} A planted fall of 0.02 is found: {planted}. Prompts whose answer is the model's top token; "
+        reason=f"{held(deciding)} A planted fall of 0.02 is found: {planted}. Prompts whose answer is the "
+        f"model's top token; "
         "the plain lens on block outputs.",
         measurements=tuple(deciding),
     )
@@ -165,9 +168,12 @@ def _describe(name: str, ranks: pd.DataFrame, skipping: pd.DataFrame, found: Seq
     width, end = np.median(width_of_climb(answer)), np.median(end_of_climb(answer))
     first = int(skipping["first"].max())
     return (
-        f"{name}, {known['item'].nunique()} prompts that it answers. The answer's probability reaches nine tenths of its peak at "
-        f"block {end:.0f} of 0-{n_blocks - 1} (median), {width:.0f} blocks after a tenth of it. Against the best earlier "
-        f"block, the last block's probability is {number(found[0].effect)} lower (a rival's {number(found[0].control)}; "
+        f"{name}, {known['item'].nunique()} prompts that it answers. The answer's probability reaches nine "
+        f"tenths of its peak at "
+        f"block {end:.0f} of 0-{n_blocks - 1} (median), {width:.0f} blocks after a tenth of it. Against the "
+        f"best earlier "
+        f"block, the last block's probability is {number(found[0].effect)} lower (a rival's "
+        f"{number(found[0].control)}; "
         f"difference [{number(found[0].low)}, {number(found[0].high)}]). Without blocks {first} to {n_blocks - 1} "
         f"{found[1].effect:.0%} of the answers stay on top; without as many earlier blocks {found[1].control:.0%}."
     )

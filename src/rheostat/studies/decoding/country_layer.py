@@ -1,4 +1,4 @@
-"""The country layer: does one attention output read countries even in prompts about none, more than other categories?"""
+"""The country layer: does one attention output read countries even in prompts about none?"""
 
 from collections.abc import Mapping, Sequence
 
@@ -28,7 +28,8 @@ from rheostat.studies.study import Context
 
 CLAIM = "decode-11"
 STATEMENT = (
-    "One layer's attention output (24 of 32) represents countries even for prompts about none, while later layers drop them "
+    "One layer's attention output (24 of 32) represents countries even for prompts about none, while later "
+    "layers drop them "
     "for generic continuations."
 )
 TOP = 20
@@ -145,7 +146,7 @@ def cross_fitted(values: Values) -> tuple[Values, tuple[int, int]]:
 
 
 def measure_all(name: str, table: pd.DataFrame, seed: int) -> list[Measurement]:
-    """Return countries at the chosen block against the other blocks, against other categories, and against the output."""
+    """Return countries at the chosen block against other blocks, other categories, and the output."""
     values = excess(table, COUNTRIES)
     best, _ = cross_fitted(values)
     rivals = {other: cross_fitted(excess(table, other))[0] for other in categories() if other != COUNTRIES}
@@ -212,7 +213,8 @@ def _recovered(table: pd.DataFrame) -> tuple[bool, str]:
     values = excess(table, COUNTRIES)
     _, chosen = cross_fitted(values)
     words = (
-        f"a country direction planted in block {block}'s attention output is found at block {chosen[0]} by one half of the "
+        f"a country direction planted in block {block}'s attention output is found at block {chosen[0]} by one "
+        f"half of the "
         f"prompts and {chosen[1]} by the other ({values[:, block].mean():.0%} of the top {TOP})."
     )
     return chosen == (block, block), words
@@ -222,11 +224,13 @@ def _describe(name: str, table: pd.DataFrame, found: Sequence[Measurement]) -> s
     values = excess(table, COUNTRIES)
     best, chosen = cross_fitted(values)
     inner = table[(table["point"] != "output")].groupby(["block", "point"])[COUNTRIES].mean() / TOP
-    block, point = inner.idxmax()
+    block, point = inner.index[int(inner.to_numpy().argmax())]
     blocks = f"block {chosen[0]}" if chosen[0] == chosen[1] else f"blocks {chosen[0]} and {chosen[1]} (one per half)"
     return (
-        f"{name}, {table['prompt'].nunique()} neutral prompts. The attention output that reads countries most is {blocks}: "
-        f"{best.mean():.2%} of the top {TOP} beyond matched words, against {number(found[0].control)} in the mean attention "
+        f"{name}, {table['prompt'].nunique()} neutral prompts. The attention output that reads countries most "
+        f"is {blocks}: "
+        f"{best.mean():.2%} of the top {TOP} beyond matched words, against {number(found[0].control)} in the "
+        f"mean attention "
         f"output (difference [{number(found[0].low)}, {number(found[0].high)}]). {found[1].control_name.capitalize()}: "
         f"{number(found[1].control)} (difference [{number(found[1].low)}, {number(found[1].high)}]). In the output "
         f"countries take {number(found[2].control)} beyond matched words (decline [{number(found[2].low)}, "
@@ -249,7 +253,8 @@ def _profile(name: str, table: pd.DataFrame, seed: int) -> Profile:
         x_label="block",
         y_label=f"share of the top {TOP} beyond matched words",
         table=pd.DataFrame(rows),
-        note=f"n = {table['prompt'].nunique()} prompts, 95 % bootstrap intervals; matched: words of like frequency and shape.",
+        note=f"n = {table['prompt'].nunique()} prompts, 95 % bootstrap intervals; matched: words of like "
+        f"frequency and shape.",
         reference={"chance": 0.0, "countries in the output": output},
     )
 

@@ -3,7 +3,8 @@
 import pandas as pd
 
 from rheostat.base.shapes import BlockDiagram, Figure, Grid, Profile
-from rheostat.edit.patching import FromPrompt, Replace
+from rheostat.edit.patching import Replace
+from rheostat.edit.source import FromPrompt
 from rheostat.model import Model
 from rheostat.studies.decoding.cells import Cell
 from rheostat.studies.decoding.part import Part, Tables, joined, step_params
@@ -91,9 +92,11 @@ def _describe(name: str, lens: pd.DataFrame, edit: pd.DataFrame, cell: Cell) -> 
     answers = stream[(stream["shown"].str.strip("␣") == "Berlin") & (stream["rank"] == 1)]
     first = f"block {answers['block'].min()}" if len(answers) else "no block"
     return (
-        f"{name}, “{PROMPT}”. Before the last block the concept is read most clearly at {cell.site}, whose top token is "
+        f"{name}, “{PROMPT}”. Before the last block the concept is read most clearly at {cell.site}, whose top "
+        f"token is "
         f"{top['shown']} ({top['probability']:.3f}). The first block whose output has ␣Berlin on top: {first}. "
-        f"The model answers {before['token']} ({before['probability']:.3f}). Replacing only the last token's activation "
+        f"The model answers {before['token']} ({before['probability']:.3f}). Replacing only the last token's "
+        f"activation "
         f"there by the one of “{OTHER_PROMPT}” {changed} the answer: {after['token']} ({after['probability']:.3f}); "
         f"the text goes on “{after['completion'].strip()}” instead of “{before['completion'].strip()}”."
     )

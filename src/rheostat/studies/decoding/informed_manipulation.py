@@ -1,7 +1,7 @@
 """Informed manipulation: is the place where the lens reads a concept the place where editing moves the answer?
 
-For each prompt pair and each cell (block and decode point, at the last token) two numbers are measured: how strongly the
-lens reads the concept in the clean prompt, and how far the answer moves when that cell is replaced by the corrupt
+For each prompt pair and each cell (block and decode point, at the last token) two numbers are measured: how strongly
+the lens reads the concept in the clean prompt, and how far the answer moves when that cell is replaced by the corrupt
 prompt's, or the corrupt prompt's is mixed in. Their rank correlation over the cells is the finding; a pair is the unit.
 """
 
@@ -311,12 +311,13 @@ def run(context: Context) -> Part:
 def _describe(name: str, table: pd.DataFrame, every: Sequence[Measurement]) -> str:
     means = table.groupby(["block", "point"], sort=False)[["reading", "replace", "mix"]].mean()
     sublayers = means[means.index.get_level_values("point").isin(["attn_out", "mlp_out"])]
-    moved, read = sublayers["replace"].idxmax(), sublayers["reading"].idxmax()
+    moved, read = (sublayers.index[int(sublayers[one].to_numpy().argmax())] for one in ("replace", "reading"))
     value = sublayers["replace"].max()
     same = "the same place" if moved == read else "another place"
     mine = [one for one in every if one.model == name]
     return (
-        f"{name}, {table['pair'].nunique()} prompt pairs. Of all sublayer outputs, replacing block {moved[0]}'s {moved[1]} "
+        f"{name}, {table['pair'].nunique()} prompt pairs. Of all sublayer outputs, replacing block {moved[0]}'s "
+        f"{moved[1]} "
         f"moves the answer most: {value:.0%} of the way to the other prompt's answer on average. The lens reads the "
         f"concept most strongly at block {read[0]}'s {read[1]}: {same}. "
         + " ".join(

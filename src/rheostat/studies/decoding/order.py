@@ -1,4 +1,4 @@
-"""In which order does meaning appear? The first block at which words of the kind, of other languages, and the answer show."""
+"""In which order does meaning appear? The first block that shows the kind, other languages, and the answer."""
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,8 @@ from rheostat.studies.study import Context
 
 CLAIM = "decode-4"
 STATEMENT = (
-    "Meaning appears in order: category, at first in other languages (layer 11 of 32), English context (14), the answer "
+    "Meaning appears in order: category, at first in other languages (layer 11 of 32), English context (14), "
+    "the answer "
     "(19)."
 )
 ENOUGH_TOKENS = 20
@@ -88,7 +89,8 @@ def run(context: Context) -> Part:
         claim=CLAIM,
         statement=STATEMENT,
         verdict=judge(deciding, planted_found=planted.above_zero),
-        reason=f"{held(deciding)} Block outputs, top {TOP}. An order planted in 30 % of the prompts is found: {planted}."
+        reason=f"{held(deciding)} Block outputs, top {TOP}. An order planted in 30 % of the prompts is found: "
+        f"{planted}."
         f"{uncovered}",
         measurements=tuple(deciding),
     )
@@ -128,7 +130,8 @@ def _describe(name: str, table: pd.DataFrame, kind: Measurement, tongue: Measure
         else " The vocabulary has too few words of other languages to compare."
     )
     return (
-        f"{name}: first block with a word in the top {TOP} (median over the prompts where it ever shows): {medians}. The kind "
+        f"{name}: first block with a word in the top {TOP} (median over the prompts where it ever shows): "
+        f"{medians}. The kind "
         f"before the answer, minus the reverse: {number(kind.effect)} of prompts, with another relation's kind "
         f"{number(kind.control)} (difference [{number(kind.low)}, {number(kind.high)}]).{languages}"
     )

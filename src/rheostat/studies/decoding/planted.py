@@ -18,4 +18,5 @@ def saying_direction(model: Model, tokens: Sequence[int], near: Tensor) -> Tenso
         logits = model.unembed(point).float()
         (logits[list(tokens)].mean() - logits.mean()).backward()
     assert point.grad is not None
-    return point.grad / point.grad.norm()
+    direction: Tensor = point.grad / point.grad.norm()
+    return direction

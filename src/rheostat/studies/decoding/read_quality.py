@@ -1,4 +1,4 @@
-"""Do cells decode to meaningful tokens? Words related to the prompt among the lens's ten likeliest, against controls."""
+"""Do cells decode to meaningful tokens? Related words among the lens's ten likeliest, against controls."""
 
 from collections.abc import Sequence
 
@@ -47,8 +47,7 @@ def most_blocks(values: Values) -> float:
 def first_clear_block(values: Values, seed: int) -> int | None:
     """Return the first block from which on every block's interval of the mean lies above zero."""
     clear = [bootstrap_mean(values[:, block], seed=seed).above_zero for block in range(values.shape[1])]
-    start = next((block for block in range(len(clear)) if all(clear[block:])), None)
-    return start
+    return next((block for block in range(len(clear)) if all(clear[block:])), None)
 
 
 def stream_measurements(name: str, trained: pd.DataFrame, fresh: pd.DataFrame, seed: int) -> list[Measurement]:
@@ -231,7 +230,8 @@ def _describe(
         for one in points
     )
     return (
-        f"{name}, {trained['item'].nunique()} prompts. Block outputs show a related word in the top {TOP} more often than "
+        f"{name}, {trained['item'].nunique()} prompts. Block outputs show a related word in the top {TOP} more "
+        f"often than "
         f"another prompt's states do {since}. Median over blocks: {stream[0].effect:.0%} of prompts, control "
         f"{stream[0].control:.0%} (difference [{number(stream[0].low)}, {number(stream[0].high)}]). Averaged over all "
         f"blocks, a related word is read at {read}. resid_mid − resid_pre equals attn_out within {error:.0e}."

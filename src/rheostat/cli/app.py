@@ -1,0 +1,18 @@
+"""The commands, put together. Importing it loads typer, and nothing that computes."""
+
+import typer
+
+from rheostat.cli import check, claims, demo, generate, lens, models, run, sites, studies
+
+app = typer.Typer(
+    name="rheostat",
+    help="Read what a network is thinking, turn any part of it up or down, and measure what changed.",
+    epilog='Example: rheostat lens "The capital of Germany is"',
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: twice as fast, and lines that can be copied
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for module in (lens, generate, demo, run, studies, models, sites, check, claims):
+    name = module.__name__.rpartition(".")[2]
+    app.command(name=name, epilog=module.EXAMPLE)(module.command)
