@@ -34,7 +34,7 @@ def prepare_cache(folder: Path, *, bytes_needed: int) -> Path:
     free = shutil.disk_usage(folder).free
     if free < bytes_needed:
         raise CacheNotWritable(
-            f"the cache {folder} has {free / 1e9:.2f} GB free, {bytes_needed / 1e9:.2f} GB are needed. {hint}"
+            f"the cache {folder} has {free / 1e6:.1f} MB free, {bytes_needed / 1e6:.1f} MB are needed. {hint}"
         )
     return folder
 

@@ -67,7 +67,7 @@ class Activations(Mapping[str, Tensor]):
     def save(self, path: str | Path) -> None:
         """Write a safetensors file, whole or not at all."""
         with atomic_file(Path(path)) as target:
-            contiguous = {name: tensor.detach().contiguous() for name, tensor in self.tensors.items()}
+            contiguous = {name: tensor.detach().contiguous().clone() for name, tensor in self.tensors.items()}
             save_file(contiguous, target, metadata=activations_metadata(self.axes, self.positions, self.model))
 
     @classmethod

@@ -25,32 +25,62 @@ TOPIC_WORDS = {
 """Words that show a topic in an output; none of them occurs in a mixing list, and no two topics share one."""
 
 TOPIC_LISTS = (
-    MixingList("agriculture", "bananas"),
     MixingList("agriculture", "wheat, tractor, harvest"),
-    MixingList("entertainment", "juggling, circus"),
+    MixingList("agriculture", "bananas"),
+    MixingList("agriculture", "barn, plough, hay"),
+    MixingList("agriculture", "orchard, cattle, fertilizer"),
     MixingList("entertainment", "theatre, concert, comedy"),
-    MixingList("sports", "boxing, wrestling"),
+    MixingList("entertainment", "juggling, circus"),
+    MixingList("entertainment", "actor, stage, applause"),
+    MixingList("entertainment", "singer, dancer, magician"),
     MixingList("sports", "tennis, basketball, marathon"),
-    MixingList("food", "cooking, baking"),
+    MixingList("sports", "boxing, wrestling"),
+    MixingList("sports", "swimming, rowing, cycling"),
+    MixingList("sports", "goalkeeper, stadium, referee"),
     MixingList("food", "pasta, soup, dessert"),
-    MixingList("healthcare", "surgery, nurse, patient"),
+    MixingList("food", "cooking, baking"),
+    MixingList("food", "oven, spoon, recipe"),
+    MixingList("food", "salad, sandwich, sauce"),
     MixingList("healthcare", "hospital, vaccine, pill"),
-    MixingList("education", "classroom, homework, pupil"),
+    MixingList("healthcare", "surgery, nurse, patient"),
+    MixingList("healthcare", "dentist, tablet, disease"),
+    MixingList("healthcare", "ambulance, surgeon, bandage"),
     MixingList("education", "teacher, lesson, exam"),
-    MixingList("transport", "train, bus, railway"),
+    MixingList("education", "classroom, homework, pupil"),
+    MixingList("education", "university, lecture, diploma"),
+    MixingList("education", "textbook, college, professor"),
     MixingList("transport", "highway, truck, airport"),
-    MixingList("war", "soldier, rifle, tank"),
+    MixingList("transport", "train, bus, railway"),
+    MixingList("transport", "ferry, tram, taxi"),
+    MixingList("transport", "motorcycle, bicycle, subway"),
     MixingList("war", "battle, missile, general"),
+    MixingList("war", "soldier, rifle, tank"),
+    MixingList("war", "bomb, trench, sniper"),
+    MixingList("war", "invasion, troops, artillery"),
 )
+"""Per topic, the first list is for choosing where to mix; the others, among them the post's own, are for reporting."""
 
-TOPIC_PROMPTS = (
-    "The impact of AI on the world will be most obvious in the field of",
-    "The new invention will change many parts of life, above all",
-    "The area in which computers are most useful is",
-    "He has decided to spend the rest of his career in",
-    "The article that I read yesterday was about the future of",
-    "The government wants to invest more money in",
-)
+TOPIC_PROMPTS = {
+    "The impact of AI on the world will be most obvious in the field of": (
+        "technology", "jobs", "employment", "robotics", "robots", "automation", "industry", "computing",
+    ),
+    "The new invention will change many parts of life, above all": (
+        "technology", "health", "home", "work", "business", "society", "industry", "communication",
+    ),
+    "The area in which computers are most useful is": (
+        "computing", "digital", "software", "technology", "data", "science", "internet", "engineering",
+    ),
+    "He has decided to spend the rest of his career in": (
+        "politics", "business", "coaching", "work", "research", "academia", "job", "retirement",
+    ),
+    "The article that I read yesterday was about the future of": (
+        "technology", "science", "climate", "energy", "work", "humanity", "society", "space",
+    ),
+    "The government wants to invest more money in": (
+        "infrastructure", "research", "budget", "housing", "energy", "industry", "science", "economy",
+    ),
+}  # fmt: skip
+"""Prompt → words of what it is about. The first half of the prompts is for choosing, the second for reporting."""
 
 COUNTRY_LISTS = (
     MixingList("France", "Croissant, Cheese, Baguette"),

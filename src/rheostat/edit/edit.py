@@ -80,11 +80,13 @@ class Edit(ABC):
                 settings["positions"] = self.where.to_json()
             elif isinstance(value, Tensor):
                 settings[one.name] = {"tensor": one.name}
-                tensors[one.name] = value.detach().cpu().contiguous()
+                tensors[one.name] = value.detach().cpu().contiguous().clone()
             elif isinstance(value, Activations):
                 settings[one.name] = {"activations": list(value), "positions": value.positions, "model": value.model}
                 settings[one.name]["axes"] = {name: list(axes) for name, axes in value.axes.items()}
-                tensors.update({f"{one.name}/{name}": t.detach().cpu().contiguous() for name, t in value.items()})
+                tensors.update(
+                    {f"{one.name}/{name}": t.detach().cpu().contiguous().clone() for name, t in value.items()}
+                )
             elif isinstance(value, FromPrompt):
                 positions = Positions.parse(value.positions).to_json()
                 settings[one.name] = {"prompt": value.prompt, "positions": positions, "kind": value.kind}

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -18,6 +19,8 @@ from rheostat.base.errors import CacheNotWritable, DamagedFile, UnknownArchitect
 from rheostat.base.files import atomic_folder, cache_dir, prepare_cache
 from rheostat.models.network import hash_weights
 from rheostat.models.quiet import quiet_loading
+
+_log = logging.getLogger("rheostat")
 
 STAMP = "rheostat.json"
 """The file in a converted folder that says where it came from."""
@@ -97,7 +100,7 @@ def check_gguf(path: Path, *, name: str | None = None) -> None:
 
 
 def check_complete(report: Mapping[str, Any], name: str) -> None:
-    """Refuse weights of which transformers drew some at random, because no file held them.
+    """Refuse weights of which transformers drew some at random, because no file held them; warn of unused ones.
 
     Args:
         report: what `from_pretrained(…, output_loading_info=True)` returns beside the model.
@@ -112,6 +115,9 @@ def check_complete(report: Mapping[str, Any], name: str) -> None:
             f"{name} lacks {len(missing)} of the model's tensors, such as {missing[0]}; they would be random. "
             "Get the whole model, with its language-model head."
         )
+    unused = sorted(report["unexpected_keys"])
+    if unused:
+        _log.warning("%s: %d tensors of its files are not used, such as %s.", name, len(unused), unused[0])
 
 
 def read_stamp(folder: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What other libraries print on purpose while they load a model: bars and notices of retries."""
+"""What other libraries print on purpose while they load a model: bars, notices of retries, a table of tensors."""
 
 import io
 import logging as python_logging
@@ -6,24 +6,27 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 
-_RETRIES = "huggingface_hub.utils._http"
+_NOTICES = ("huggingface_hub.utils._http", "transformers.modeling_utils")
+"""Loggers of retries, and of the table of missing and unused tensors, which `check_complete` tells in one line."""
 
 
 @contextmanager
 def quiet_loading() -> Iterator[None]:
-    """Keep bars and notices of retries off stderr; warnings still come through."""
+    """Keep bars and notices off stderr; other warnings come through."""
     from transformers.utils import logging
 
     bars = logging.is_progress_bar_enabled()
-    retries = python_logging.getLogger(_RETRIES)
-    level = retries.level
+    loggers = [python_logging.getLogger(name) for name in _NOTICES]
+    levels = [logger.level for logger in loggers]
     logging.disable_progress_bar()
-    retries.setLevel(python_logging.ERROR)
+    for logger in loggers:
+        logger.setLevel(python_logging.ERROR)
     try:
         with redirect_stderr(_WithoutBars()):
             yield
     finally:
-        retries.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
         if bars:
             logging.enable_progress_bar()
 

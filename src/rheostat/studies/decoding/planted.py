@@ -7,16 +7,27 @@ from torch import Tensor
 
 from rheostat.model import Model
 
+STEPS, RATE = 60, 0.1
+
 
 def saying_direction(model: Model, tokens: Sequence[int], near: Tensor) -> Tensor:
-    """Return the unit vector (d_model) along which the lens's logits of `tokens` grow fastest over the mean logit.
+    """Return a unit vector (d_model) that the lens decodes to `tokens`.
 
-    It is the gradient at the activation `near`, (d_model), so it holds for any final norm.
+    It is found by a few steps of gradient ascent on their mean log-probability, starting at the gradient at the
+    activation `near`, so that it holds for any final norm and unembedding.
     """
+    wanted = list(tokens)
+
+    def loss(point: Tensor) -> Tensor:
+        return -model.unembed(point).float().log_softmax(-1)[wanted].mean()
+
     with torch.enable_grad():
-        point = near.detach().clone().requires_grad_(True)
-        logits = model.unembed(point).float()
-        (logits[list(tokens)].mean() - logits.mean()).backward()
-    assert point.grad is not None
-    direction: Tensor = point.grad / point.grad.norm()
-    return direction
+        start = near.detach().clone().requires_grad_(True)
+        (gradient,) = torch.autograd.grad(loss(start), start)
+        point = (-gradient / gradient.norm() * near.numel() ** 0.5).detach().requires_grad_(True)
+        optimiser = torch.optim.Adam([point], lr=RATE)
+        for _ in range(STEPS):
+            optimiser.zero_grad()
+            (point.grad,) = torch.autograd.grad(loss(point), point)
+            optimiser.step()
+    return (point / point.norm()).detach()
