@@ -31,8 +31,13 @@ def violations(package: Path) -> list[Violation]:
         path = file.relative_to(package)
         room = path.parts[0] if len(path.parts) > 1 else ""
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            found += [Violation(rule, f"{path}:{node.lineno}") for rule in broken_rules(node, room)]
+            rules = [rule for rule in broken_rules(node, room) if (rule, path.as_posix()) != LAST_RESORT]
+            found += [Violation(rule, f"{path}:{node.lineno}") for rule in rules]
     return found
+
+
+LAST_RESORT = ("no broad except", "cli/main.py")
+"""The one place where an unforeseen error becomes one line and the exit code 3."""
 
 
 def broken_rules(node: ast.AST, room: str) -> Iterator[str]:

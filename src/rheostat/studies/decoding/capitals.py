@@ -156,6 +156,32 @@ def measure_planted(model: Model, context: Context) -> pd.DataFrame:
     return context.step(f"planted-capitals-{model.name}", step_params(model, context, block=block), compute)
 
 
+def measure_texts(model: Model, context: Context, dials: Mapping[str, Dial]) -> pd.DataFrame:
+    """Return greedy continuations of the first prompt under each list, each at the dial that the other lists chose."""
+
+    def compute() -> pd.DataFrame:
+        task = build_task(model, n_prompts=1)
+        vectors = mixing_vectors(model, task.texts)
+        chosen = list(dials.items())
+        plans = [
+            mixing(vectors, next(one.text for one in task.lists if one.concept == concept), dial)
+            for concept, dial in chosen
+        ]
+        unrelated = mixing(vectors, UNRELATED_LISTS[0], chosen[0][1])
+        out = model.generate([task.prompts[0]] * (len(plans) + 2), plans=[*plans, unrelated, []], max_new_tokens=12)
+        return pd.DataFrame(
+            {
+                "prompt": task.prompts[0],
+                "mixed in": [*dials, UNRELATED_LISTS[0], "nothing"],
+                "dial": [*map(str, dials.values()), str(chosen[0][1]), ""],
+                "continuation": out.texts,
+            }
+        )
+
+    params = step_params(model, context, dials={name: str(dial) for name, dial in dials.items()})
+    return context.step(f"capitals-texts-{model.name}", params, compute)
+
+
 # --- analysing --------------------------------------------------------------------------------------------------------
 
 
@@ -200,16 +226,29 @@ class Effects:
         odds = np.stack([unfolded("odds")[text, index] for index, text in enumerate(own)])
         return cls(concepts, prompts, dials, against, specific(probability, own, every), odds)
 
+    @property
+    def beyond(self) -> Values:
+        """Log-odds shift beyond the mean over the kinds of control."""
+        return np.asarray(np.mean(list(self.against.values()), axis=0))
+
     def halves(self) -> list[tuple[Values, Values]]:
         """Return (lists to choose on, lists to report on) twice, the halves exchanged."""
         first = np.arange(len(self.concepts)) % 2 == 0
         return [(np.flatnonzero(first), np.flatnonzero(~first)), (np.flatnonzero(~first), np.flatnonzero(first))]
 
     def best_dial(self, lists: Values, source: str | None = None) -> int:
-        """Return the dial with the highest specific probability over some lists."""
-        gain = self.probability[lists].mean(axis=(0, 1))
+        """Return the dial with the largest mean shift beyond the controls over some lists."""
+        gain = self.beyond[lists].mean(axis=(0, 1))
         allowed = np.array([source in (None, dial.source) for dial in self.dials])
         return int(np.where(allowed, gain, -np.inf).argmax())
+
+    def dial_of(self) -> dict[str, Dial]:
+        """Return, per list's concept, the dial that the other half of the lists chose."""
+        chosen = {}
+        for choose, report in self.halves():
+            dial = self.dials[self.best_dial(choose)]
+            chosen.update({self.concepts[row]: dial for row in report})
+        return {concept: chosen[concept] for concept in self.concepts}
 
     def neighbour(self, index: int, step: int) -> int | None:
         """Return the same dial one tried block earlier (−1) or later (+1)."""
@@ -223,9 +262,8 @@ class Effects:
 
 def measure_all(name: str, effects: Effects, seed: int, source: str) -> list[Measurement]:
     """Return the effect at the dial chosen on the other lists, and its fall to the neighbouring blocks."""
-    n_prompts = len(effects.prompts)
     rows: dict[str, list[Values]] = {key: [] for key in (*effects.against, "here", "before", "after")}
-    mean = np.mean(list(effects.against.values()), axis=0)
+    mean = effects.beyond
     for choose, report in effects.halves():
         index = effects.best_dial(choose, source)
         for key, values in effects.against.items():
@@ -236,7 +274,6 @@ def measure_all(name: str, effects: Effects, seed: int, source: str) -> list[Mea
             other = effects.neighbour(index, step)
             rows[key].append(mean[report, :, other] if other is not None else np.full_like(here, np.nan))
     flat = {key: np.concatenate(values).mean(axis=1) for key, values in rows.items()}
-    del n_prompts
     quantity = f"log-odds shift towards the list's own capital, {source}"
     found = [
         measurement(
@@ -283,6 +320,7 @@ def run(context: Context) -> Part:
     tables = {model.name: measure(model, context) for model in context.models}
     planted = {model.name: planted_found(measure_planted(model, context), context.seed) for model in context.models}
     effects = {name: Effects.of(table) for name, table in tables.items()}
+    texts = {model.name: measure_texts(model, context, effects[model.name].dial_of()) for model in context.models}
     every: list[Measurement] = []
     deciding: list[Measurement] = []
     for name, found in effects.items():
@@ -308,9 +346,9 @@ def run(context: Context) -> Part:
         heading="Concept mixing on capitals",
         text="\n\n".join(_describe(name, found, every) for name, found in effects.items()),
         figures=tuple(figure.name for figure in figures),
-        tables=("capitals",),
+        tables=("capitals-texts",),
     )
-    return Part((section,), {"capitals": joined(tables)}, tuple(figures), (verdict,))
+    return Part((section,), {"capitals": joined(tables), "capitals-texts": joined(texts)}, tuple(figures), (verdict,))
 
 
 def _describe(name: str, effects: Effects, every: Sequence[Measurement]) -> str:
@@ -331,7 +369,7 @@ def _describe(name: str, effects: Effects, every: Sequence[Measurement]) -> str:
 
 def _profile(name: str, effects: Effects, seed: int) -> Profile:
     rows = []
-    mean = np.mean(list(effects.against.values()), axis=0).mean(axis=1)
+    mean = effects.beyond.mean(axis=1)
     for index, dial in enumerate(effects.dials):
         interval = bootstrap_mean(mean[:, index], seed=seed)
         rows.append(
@@ -359,7 +397,7 @@ def _grid(name: str, effects: Effects) -> Grid:
     index = effects.best_dial(np.arange(len(effects.concepts)))
     best = effects.dials[index]
     chosen = [i for i, dial in enumerate(effects.dials) if (dial.source, dial.factor) == (best.source, best.factor)]
-    mean = np.mean(list(effects.against.values()), axis=0).mean(axis=1)
+    mean = effects.beyond.mean(axis=1)
     rows = [
         {"x": concept, "y": effects.dials[i].block, "value": mean[row, i]}
         for i in reversed(chosen)
