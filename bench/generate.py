@@ -48,9 +48,7 @@ def run(model: Model, *, quick: bool) -> list[Outcome]:
     case, mine = f"{n_new} tokens", ("model.generate(prompt, Add(site, vector), max_new_tokens=n)", times["ours"])
     described = {way: (what, times[way]) for way, what in DESCRIPTIONS.items()}
     return [
-        compare(
-            "generate", f"{case}, no edit", ours=mine, plain=described["plain"], checks=checks, target=TARGET
-        ),
+        compare("generate", f"{case}, no edit", ours=mine, plain=described["plain"], checks=checks, target=TARGET),
         compare("generate", f"{case}, hook by hand", ours=mine, plain=described["hook"], checks=checks),
         compare("generate", f"{case}, control", ours=described["plain"], plain=described["again"], checks=()),
     ]

@@ -4,6 +4,7 @@ import cProfile
 import pstats
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -46,7 +47,10 @@ def run(model: Model, *, quick: bool) -> list[Outcome]:
     outcome = compare(
         "lens",
         f"{n_tokens} tokens, {n_cells} cells",
-        ours=(f'model.lens(prompt, positions="all", k={K}): forward pass, entropy, KL and tables included', times["ours"]),
+        ours=(
+            f'model.lens(prompt, positions="all", k={K}): forward pass, entropy, KL and tables included',
+            times["ours"],
+        ),
         plain=(
             f"the same forward pass with capture; then per cell norm, unembedding, softmax and top {K}",
             times["plain"],
@@ -89,13 +93,13 @@ def where_time_goes(model: Model, prompt: Prompt) -> dict[str, float]:
     """Split one profiled reading: forward pass, unembedding, passes over the vocabulary, token texts, tables."""
     with cProfile.Profile() as profile:
         ours(model, prompt)
-    spent: dict[str, float] = {}
-    for (file, _, function), (_, _, _, cumulative, _) in pstats.Stats(profile).stats.items():  # type: ignore[attr-defined]
-        if "rheostat" in file:
-            spent[f"{file.rpartition('/')[2]}:{function}"] = cumulative
-    texts = spent["reading.py:text"] + spent["reading.py:form"]
-    whole, forward = spent["reading.py:read"], spent["forward.py:run"]
-    decoding, unembedding = spent["reading.py:_decode"], spent["network.py:unembed"]
+    spent = {
+        ("/".join(Path(file).parts[-2:]), function): cumulative
+        for (file, _, function), (_, _, _, cumulative, _) in pstats.Stats(profile).stats.items()  # type: ignore[attr-defined]
+    }
+    texts = spent["lenses/reading.py", "text"] + spent["lenses/reading.py", "form"]
+    whole, forward = spent["lenses/reading.py", "read"], spent["engine/forward.py", "run"]
+    decoding, unembedding = spent["lenses/reading.py", "_decode"], spent["models/network.py", "unembed"]
     return {
         "forward pass": forward,
         "unembedding": unembedding,

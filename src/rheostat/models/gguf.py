@@ -33,7 +33,6 @@ def converted_folder(path: Path) -> Path:
         DamagedFile: the file is truncated or no GGUF.
         CacheNotWritable: the cache refuses writing or has too little space.
     """
-    check_gguf(path)
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     folder = cache_dir() / "models" / f"gguf-{digest[:16]}"

@@ -2,12 +2,16 @@
 
 import io
 import logging as python_logging
+import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, redirect_stderr
 
-_NOTICES = ("huggingface_hub.utils._http", "transformers.modeling_utils")
-"""Loggers of retries, and of the table of missing and unused tensors, which `check_complete` tells in one line."""
+_NOTICES = {
+    "huggingface_hub.utils._http": re.compile("thrown while requesting|Retrying in"),
+    "transformers.modeling_utils": re.compile("LOAD REPORT"),
+}
+"""Logger → what is dropped there: retries, and the table of missing and unused tensors (`check_complete` tells it)."""
 
 
 @contextmanager
@@ -16,19 +20,20 @@ def quiet_loading() -> Iterator[None]:
     from transformers.utils import logging
 
     bars = logging.is_progress_bar_enabled()
-    loggers = [python_logging.getLogger(name) for name in _NOTICES]
-    levels = [logger.level for logger in loggers]
     logging.disable_progress_bar()
-    for logger in loggers:
-        logger.setLevel(python_logging.ERROR)
-    try:
-        with redirect_stderr(_WithoutBars()):
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+    with ExitStack() as stack:
+        for name, dropped in _NOTICES.items():
+            logger, keep = python_logging.getLogger(name), _keep_others(dropped)
+            logger.addFilter(keep)
+            stack.callback(logger.removeFilter, keep)
         if bars:
-            logging.enable_progress_bar()
+            stack.callback(logging.enable_progress_bar)
+        stack.enter_context(redirect_stderr(_WithoutBars()))
+        yield
+
+
+def _keep_others(dropped: re.Pattern[str]) -> Callable[[python_logging.LogRecord], bool]:
+    return lambda record: dropped.search(record.getMessage()) is None
 
 
 class _WithoutBars(io.TextIOBase):

@@ -137,7 +137,9 @@ def run(context: Context) -> Part:
         dials[model.name] = _early_enough(effects, model.n_blocks)
         tables[model.name] = measure(model, context, dials[model.name])
     every = [one for name, table in tables.items() for one in measure_all(name, table, context.seed)]
-    planted = [capitals.planted_found(capitals.measure_planted(model, context), context.seed) for model in context.models]
+    planted = [
+        capitals.planted_found(capitals.measure_planted(model, context), context.seed) for model in context.models
+    ]
     verdict = Verdict(
         claim=CLAIM,
         statement=STATEMENT,

@@ -30,4 +30,5 @@ def saying_direction(model: Model, tokens: Sequence[int], near: Tensor) -> Tenso
             optimiser.zero_grad()
             (point.grad,) = torch.autograd.grad(loss(point), point)
             optimiser.step()
-    return (point / point.norm()).detach()
+    direction: Tensor = (point / point.norm()).detach()
+    return direction

@@ -1,0 +1,228 @@
+"""What commands print and leave: data on stdout, remarks on stderr, rows as promised, quiet ends."""
+
+import json
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rheostat.base.errors import InternalError
+from rheostat.cli import lens
+from rheostat.cli.app import app
+from tests.cli.conftest import Type
+
+PROMPT = "The capital of Germany is"
+COMMANDS = [command.name for command in app.registered_commands]
+HEAVY = ("torch", "transformers", "matplotlib", "pandas", "numpy", "scipy", "safetensors", "jinja2")
+
+SHOW_HELP = """
+import sys
+from rheostat.cli.main import main
+try:
+    main(sys.argv[1:])
+finally:
+    print([name for name in %r if name in sys.modules], file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("command", [None, *COMMANDS])
+def test_help_loads_nothing_heavy_and_ends_in_an_example(command: str | None):
+    asked = [*([command] if command else []), "--help"]
+    command_line = [sys.executable, "-c", SHOW_HELP % (HEAVY,), *asked]
+    done = subprocess.run(command_line, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "[]\n")
+    example = " ".join(done.stdout.split("\n\n")[-1].split())
+    assert example.startswith(f"Example: rheostat {command or ''}".strip())
+
+
+def test_a_bare_command_shows_the_help_with_every_command(type_in: Type):
+    typed = type_in()
+    assert typed.code == 0 and typed.err == ""
+    assert all(f"\n  {command}" in typed.out for command in COMMANDS)
+    assert typed.out.count("...") == 1  # in the usage; each summary fits
+
+
+def test_the_help_of_generate_says_how_a_plan_is_saved(type_in: Type):
+    assert 'save("half.json")' in type_in("generate", "--help").out
+
+
+# --- JSON -------------------------------------------------------------------------------------------------------------
+
+
+def test_lens_json_holds_the_promised_rows(type_in: Type, tiny: str):
+    typed = type_in("lens", PROMPT, "--k", "3", "--position", "all", "--json", "--model", tiny)
+    rows = json.loads(typed.out)
+    assert (typed.code, typed.err) == (0, "")
+    assert len(rows) == 2 * 4 * 5 * 3
+    assert all(list(row) == ["block", "point", "position", "token", "probability", "rank"] for row in rows)
+    assert {row["point"] for row in rows} == {"attn_out", "resid_mid", "mlp_out", "resid_post"}
+    assert {row["rank"] for row in rows} == {1, 2, 3}
+
+
+def test_generate_json_holds_texts_and_the_receipt(type_in: Type, tiny: str):
+    replace = ("--replace", "blocks.1.attn_out=The capital of France is")
+    typed = type_in("generate", PROMPT, *replace, "--max-new-tokens", "3", "--json", "--model", tiny)
+    data = json.loads(typed.out)
+    assert (typed.code, typed.err) == (0, "")
+    assert [row["prompt"] for row in data["rows"]] == [PROMPT] and len(data["rows"][0]["ids"]) <= 3
+    assert (data["receipt"]["sites"], data["receipt"]["rows"], data["receipt"]["tokens"]) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("command", "columns"),
+    [
+        (["models"], {"name", "licence", "cached"}),
+        (["studies"], {"name", "title", "source"}),
+        (["sites", "TINY"], {"site", "shape"}),
+        (["sites", "TINY", "--all"], {"site", "shape"}),
+    ],
+)
+def test_lists_as_json_have_named_columns(type_in: Type, tiny: str, command: list[str], columns: set[str]):
+    typed = type_in(*[tiny if part == "TINY" else part for part in command], "--json")
+    assert (typed.code, typed.err) == (0, "")
+    assert all(columns <= set(row) for row in json.loads(typed.out))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_check_says_whether_the_parts_add_up(type_in: Type, tiny: str, dtype: str):
+    typed = type_in("check", tiny, "--dtype", dtype, "--json")
+    found = json.loads(typed.out)
+    assert (typed.code, found["holds"]) == (0, True)
+    assert max(row["relative_error"] for row in found["rows"]) <= found["tolerance"]
+
+
+def test_the_text_goes_to_stdout_and_the_receipt_to_stderr(type_in: Type, tiny: str):
+    mix = ("--mix", "blocks.0.mlp_out=The", "--factor", "0.5")
+    typed = type_in("generate", PROMPT, *mix, "--max-new-tokens", "2", "--model", tiny)
+    assert typed.out.startswith(PROMPT)
+    assert typed.err.startswith("1 site, 1 row, ")
+
+
+def test_files_are_written_and_said(type_in: Type, tiny: str):
+    typed = type_in("lens", PROMPT, "--track", " Berlin", "--csv", "a/b.csv", "--html", "c.html", "--model", tiny)
+    assert typed.code == 0
+    assert typed.err == "wrote a/b.csv\nwrote c.html\n"
+    assert Path("a/b.csv").read_text().startswith("block,point,position,token,probability,rank")
+    assert "Germany" in Path("c.html").read_text(encoding="utf-8")
+    assert sorted(str(path) for path in Path().rglob("*")) == ["a", "a/b.csv", "c.html"]
+
+
+# --- terminals and pipes ----------------------------------------------------------------------------------------------
+
+
+def test_a_terminal_that_knows_only_ascii_gets_escapes(type_in: Type, tiny: str):
+    table = type_in("lens", PROMPT, "--track", " Berlin", "--model", tiny, encoding="ascii")
+    assert table.code == 0 and "\\u2423is" in table.out
+    typed = type_in("lens", "\xe9 \U0001f600", "--k", "294", "--json", "--model", tiny, encoding="ascii")
+    assert typed.code == 0 and len(json.loads(typed.out)) == 2 * 4 * 294
+
+
+def test_tables_fit_80_columns(type_in: Type, tiny: str, monkeypatch: pytest.MonkeyPatch):
+    from rich.console import Console
+
+    monkeypatch.setattr("rheostat.cli.options.console", lambda: Console(width=80))
+    for command in (["lens", PROMPT, "--model", tiny], ["sites", tiny], ["check", tiny], ["models"], ["studies"]):
+        typed = type_in(*command)
+        assert typed.code == 0 and max(len(line) for line in typed.out.splitlines()) <= 80
+    assert "resid_post" in type_in("lens", PROMPT, "--model", tiny).out
+
+
+def test_a_reader_that_leaves_early_ends_the_command_quietly():
+    command = [sys.executable, "-m", "rheostat.cli.main", "studies", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
+
+
+INTERRUPTED = """
+import time
+from rheostat.cli import main, studies
+import rheostat.cli.options as options
+def wait(value):
+    print("ready", flush=True)
+    time.sleep(60)
+options.print_json = wait
+main.main(["studies", "--json"])
+"""
+
+
+def test_ctrl_c_ends_in_one_line_and_130():
+    command = [sys.executable, "-c", INTERRUPTED]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+        (line,) = process.stderr.read().splitlines()
+    assert line.startswith("Interrupted;")
+    assert process.returncode == 130
+
+
+def test_a_bug_of_ours_ends_in_3_and_says_how_to_see_more(type_in: Type, tiny: str, monkeypatch: pytest.MonkeyPatch):
+    def fail(value: object) -> None:
+        raise ZeroDivisionError("two\nlines")
+
+    monkeypatch.setattr("rheostat.cli.options.print_json", fail)
+    typed = type_in("sites", tiny, "--json")
+    assert typed.code == InternalError.exit_code
+    assert typed.err == (
+        "InternalError: ZeroDivisionError: two lines. This is a bug of rheostat; RHEOSTAT_DEBUG=1 shows where.\n"
+    )
+    monkeypatch.setenv("RHEOSTAT_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        type_in("sites", tiny, "--json")
+
+
+# --- the default model ------------------------------------------------------------------------------------------------
+
+
+def example(module: object) -> list[str]:
+    """Return the arguments of a command's example."""
+    return shlex.split(module.EXAMPLE.removeprefix("Example: "))[1:]
+
+
+@pytest.mark.slow
+def test_the_lens_reads_germany_in_block_23_and_berlin_at_the_end(type_in: Type):
+    typed = type_in("lens", PROMPT, "--json")
+    top = {(row["block"], row["point"]): row for row in json.loads(typed.out) if row["rank"] == 1}
+    assert top[29, "resid_post"]["token"] == " Berlin"
+    assert top[29, "resid_post"]["probability"] == pytest.approx(0.796, abs=0.002)
+    assert top[23, "attn_out"]["token"] == " Germany" and top[23, "attn_out"]["probability"] >= 0.9
+
+
+@pytest.mark.slow
+def test_replacing_one_activation_makes_paris_the_answer(type_in: Type):
+    replace = ("--replace", "blocks.23.attn_out=The capital of France is", "--max-new-tokens", "3")
+    assert type_in("generate", PROMPT, "--max-new-tokens", "3").out.startswith(f"{PROMPT} Berlin")
+    typed = type_in("generate", PROMPT, *replace)
+    assert typed.out.startswith(f"{PROMPT} Paris")
+    assert typed.err.startswith("1 site, 1 row, 1 token\n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_parts_of_the_default_model_add_up(type_in: Type, dtype: str):
+    assert type_in("check", "--dtype", dtype).code == 0
+
+
+@pytest.mark.slow
+def test_the_demonstration_writes_a_page_that_names_the_site_it_found(type_in: Type):
+    typed = type_in("demo", "--json")
+    site = json.loads(typed.out)["site"]
+    assert typed.code == 0
+    page = Path("demo/index.html").read_text(encoding="utf-8")
+    assert site in page and "Paris" in page
+
+
+@pytest.mark.slow
+def test_every_example_runs(type_in: Type):
+    from rheostat.cli import check, claims, demo, generate, models, run, sites, studies
+
+    for module in (lens, generate, demo, studies, models, sites, check, run, claims):
+        if module is claims:  # its example reads the record of a full run, a quick one stands in
+            Path("runs/decoding-quick").rename("runs/decoding")
+        typed = type_in(*example(module))
+        assert typed.code == 0, (module.EXAMPLE, typed.err)
+    assert {"lens.html", "demo", "runs", "claims.md"} <= {path.name for path in Path().iterdir()}
