@@ -10,7 +10,7 @@ import rheostat as rh
 from tests.cli.conftest import Type
 
 PROMPT = "The capital of Germany is"
-SCALE = '{"format": "rheostat-plan-1", "edits": [{"edit": "scale", "site": "blocks.0.mlp_out", "factor": 2%s}]}'
+SCALE = '{"format": "rheostat-plan-1", "edits": [{"edit": "scale", "site": "blocks.0.mlp_out", "factor": 2.0%s}]}'
 
 
 def refused(type_in: Type, *arguments: str) -> str:
@@ -90,6 +90,7 @@ def test_what_a_model_refuses(type_in: Type, tiny: str, arguments: list[str], sa
         ("plan.json", SCALE.replace("scale", "scael") % "", "Closest: scale."),
         ("plan.json", SCALE % ', "strenght": 1', "Closest: strength"),
         ("plan.json", SCALE % ', "strength": NaN', "strength nan is not a finite number"),
+        ("plan.json", SCALE.replace("2.0", "NaN") % "", "factor nan is not a finite number"),
         ("plan.json", SCALE % ', "positions": 3', "names no positions"),
         ("plan.safetensors", "not safetensors at all", "cannot be read as a plan"),
         ("plan.txt", SCALE % "", "a plan is a .json or .safetensors file"),

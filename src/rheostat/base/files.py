@@ -74,12 +74,16 @@ def output_path(path: Path, *, overwrite: bool) -> Path:
 
     Raises:
         WouldOverwrite: the file exists and `overwrite` is false.
-        FileNotUsable: the parent folder cannot be created.
+        FileNotUsable: it is a folder, or its parent folder cannot be created or written.
     """
+    if path.is_dir():
+        raise FileNotUsable(f"{path} is a folder; a file is written here. Give another name.")
     if path.exists() and not overwrite:
         raise WouldOverwrite(f"{path} exists. Give another name, or --overwrite.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
     except OSError as error:
-        raise FileNotUsable(f"{path.parent} cannot be created ({error.strerror or error}).") from error
+        raise FileNotUsable(f"{path.parent} cannot be written ({error.strerror or error}).") from error
     return path

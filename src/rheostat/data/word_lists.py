@@ -64,9 +64,6 @@ TOPIC_PROMPTS = {
     "The impact of AI on the world will be most obvious in the field of": (
         "technology", "jobs", "employment", "robotics", "robots", "automation", "industry", "computing",
     ),
-    "The new invention will change many parts of life, above all": (
-        "technology", "health", "home", "work", "business", "society", "industry", "communication",
-    ),
     "The area in which computers are most useful is": (
         "computing", "digital", "software", "technology", "data", "science", "internet", "engineering",
     ),
@@ -80,7 +77,7 @@ TOPIC_PROMPTS = {
         "infrastructure", "research", "budget", "housing", "energy", "industry", "science", "economy",
     ),
 }  # fmt: skip
-"""Prompt → words of what it is about. The first half of the prompts is for choosing, the second for reporting."""
+"""Prompt → words of what it is about."""
 
 COUNTRY_LISTS = (
     MixingList("France", "Croissant, Cheese, Baguette"),

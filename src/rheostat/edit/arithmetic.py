@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from rheostat.edit.edit import Edit
+from rheostat.edit.edit import Edit, finite
 from rheostat.edit.source import Source
 
 
@@ -30,6 +30,10 @@ class Scale(Edit):
     """h · (1 + strength · (factor − 1)): at strength 1 the activation times the factor."""
 
     factor: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "factor", finite(self, "factor"))
 
     def change(self, activation: Tensor, value: Tensor | None) -> Tensor:
         """Multiply."""

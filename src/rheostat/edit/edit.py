@@ -6,6 +6,7 @@ looks up the value, restricts the change to `units`, and counts what happened.
 
 import hashlib
 import json
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
@@ -47,9 +48,7 @@ class Edit(ABC):
                 raise EditNotUsable(
                     f"{self.name} at {site}: units=() leaves nothing to change. Leave it out for all units."
                 )
-        object.__setattr__(self, "strength", float(self.strength))
-        if self.strength != self.strength or abs(self.strength) == float("inf"):
-            raise BadArgument(f"{self.name} at {site}: strength {self.strength} is not a finite number.")
+        object.__setattr__(self, "strength", finite(self, "strength"))
 
     @property
     def source(self) -> Source | None:
@@ -113,3 +112,19 @@ class Edit(ABC):
         units = f", {len(self.units)} units" if self.units else ""
         strength = f", strength {self.strength:g}" if self.strength != 1 else ""
         return f"{self.name} at {self.site}, positions {self.where}{units}{strength}"
+
+
+def finite(edit: Edit, setting: str) -> float:
+    """Return a setting of an edit as a number.
+
+    Raises:
+        BadArgument: it is no finite number.
+    """
+    value = getattr(edit, setting)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not math.isfinite(number):
+        raise BadArgument(f"{edit.name} at {edit.site}: {setting} {value!r} is not a finite number.")
+    return number

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from rheostat.edit.edit import Edit
+from rheostat.edit.edit import Edit, finite
 from rheostat.edit.source import FromPrompt, Source
 
 
@@ -38,6 +38,10 @@ class Mix(Edit):
     prompt: str
     factor: float = 0.7
     kind: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "factor", finite(self, "factor"))
 
     @property
     def source(self) -> FromPrompt:

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from rheostat.data.relations import COUNTRIES, RELATIONS, Relation
 from rheostat.data.translations import TRANSLATIONS
 from rheostat.model import Model, load
-from rheostat.studies.decoding.cells import all_cells, capture_cells, lens_best_ranks, lens_chunks
+from rheostat.studies.decoding.cells import all_cells, capture_cells, lens_ranks, output_log_probabilities
 from rheostat.studies.decoding.part import step_params
 from rheostat.studies.decoding.vocabulary import group_tokens, single_token, word_tokens
 from rheostat.studies.study import Context
@@ -122,57 +123,56 @@ def prompt_tokens(model: Model, item: Item) -> set[int]:
     return set(model.encode(item.prompt)) | set(spelled)
 
 
-def measure_ranks(model: Model, context: Context, *, label: str = "") -> pd.DataFrame:
+def measure_ranks(model: Model, context: Context, *, name: str = "") -> pd.DataFrame:
     """Return one row per item and cell.
 
     Columns: item, relation, block, point; per group the best rank in the item's own state; `control`, the best rank of
-    the item's related words in its partner's state, and `control answer`, the same for its answer; `probability` and
-    `rival` of the answer and the rival; `final top` whether the model's own top token is the answer.
+    the item's related words in its partner's state; `probability` and `rival` of the answer and the rival; `final top`
+    whether the model's own top token is the answer.
     """
     limit = N_ITEMS_QUICK if context.quick else N_ITEMS
+    name = name or model.name
 
     def compute() -> pd.DataFrame:
         items = chosen_items(model, limit, context.seed)
+        prompts = [item.prompt for item in items]
         cells = all_cells(model)
-        states = capture_cells(model, [item.prompt for item in items], cells)
-        groups = token_groups(model, items)
-        final = model.run([item.prompt for item in items], logits_at="last").logits[:, 0].argmax(-1).tolist()
-        pairs = partners(items)
-        tables = []
-        for index in context.progress(range(len(items)), f"reading answers, {model.name}{label}"):
-            item, answer = items[index], _token(model, items[index].answer)
-            own = lens_best_ranks(model, states[:, index], [groups[index]] * len(cells))
-            control = lens_best_ranks(model, states[:, pairs[index]], [groups[index][:2]] * len(cells))
-            chances = _probabilities(model, states[:, index], [answer, _token(model, item.rival)])
-            columns = {name: own[:, column].numpy() for column, name in enumerate(GROUPS)}
-            tables.append(
-                pd.DataFrame(
-                    {
-                        "item": item.prompt,
-                        "relation": item.relation,
-                        "block": [cell.block for cell in cells],
-                        "point": [cell.point for cell in cells],
-                        **columns,
-                        "control": control[:, 0].numpy(),
-                        "control answer": control[:, 1].numpy(),
-                        "probability": chances[:, 0].numpy(),
-                        "rival": chances[:, 1].numpy(),
-                        "final top": final[index] == answer,
-                    }
-                )
+        states = capture_cells(model, prompts, cells)
+        groups, partner = token_groups(model, items), partners(items)
+        own: dict[int, tuple[Tensor, Tensor]] = {}
+        control: dict[int, Tensor] = {}
+        for index in context.progress(range(len(items)), f"reading answers, {name}"):
+            asking = [other for other in range(len(items)) if partner[other] == index]
+            words = [*groups[index], *(groups[other][0] for other in asking)]
+            tokens = [_token(model, items[index].answer), _token(model, items[index].rival)]
+            ranks, chances = lens_ranks(model, states[:, index], words, tokens)
+            own[index] = ranks[:, : len(GROUPS)], chances
+            control.update({other: ranks[:, len(GROUPS) + column] for column, other in enumerate(asking)})
+        tops = output_log_probabilities(model, prompts).argmax(-1).tolist()
+        tables = [
+            pd.DataFrame(
+                {
+                    "item": item.prompt,
+                    "relation": item.relation,
+                    "block": [cell.block for cell in cells],
+                    "point": [cell.point for cell in cells],
+                    **{group: own[index][0][:, column].numpy() for column, group in enumerate(GROUPS)},
+                    "control": control[index].numpy(),
+                    "probability": own[index][1][:, 0].numpy(),
+                    "rival": own[index][1][:, 1].numpy(),
+                    "final top": tops[index] == _token(model, item.answer),
+                }
             )
+            for index, item in enumerate(items)
+        ]
         return pd.concat(tables, ignore_index=True)
 
     params = step_params(model, context, limit=limit, groups=GROUPS)
-    return context.step(f"answers-{model.name}{label}", params, compute)
+    return context.step(f"answers-{name}", params, compute)
 
 
 def _token(model: Model, word: str) -> int:
     return model.token_id(" " + word)
-
-
-def _probabilities(model: Model, vectors: torch.Tensor, tokens: Sequence[int]) -> torch.Tensor:
-    return torch.cat([logits.softmax(-1)[:, list(tokens)] for _, logits in lens_chunks(model, vectors)])
 
 
 def untrained(model: Model, seed: int) -> Model:

@@ -75,37 +75,30 @@ def lens_chunks(model: Model, vectors: Tensor) -> Iterator[tuple[slice, Tensor]]
             yield rows, model.unembed(vectors[rows]).float()
 
 
-def lens_log_mass(model: Model, vectors: Tensor, groups: Sequence[Sequence[Sequence[int]]]) -> Tensor:
-    """Return the log-probability that the lens gives to groups of tokens, (n, group).
-
-    Args:
-        model: whose lens.
-        vectors: (n, d_model).
-        groups: per vector, the groups of tokens; all vectors have equally many.
-    """
-    out = torch.empty(len(vectors), len(groups[0]))
+def lens_log_mass(model: Model, vectors: Tensor, groups: Sequence[Sequence[int]]) -> Tensor:
+    """Return the log-probability that the lens gives to each group of tokens, (n, group); NaN for an empty group."""
+    out = torch.full((len(vectors), len(groups)), float("nan"))
     for rows, logits in lens_chunks(model, vectors):
-        normaliser = logits.logsumexp(-1)
-        for row, scores, total in zip(range(rows.start, rows.stop), logits, normaliser, strict=True):
-            for column, tokens in enumerate(groups[row]):
-                out[row, column] = scores[list(tokens)].logsumexp(0) - total if tokens else float("nan")
+        total = logits.logsumexp(-1)
+        for column, tokens in enumerate(groups):
+            if tokens:
+                out[rows, column] = logits[:, list(tokens)].logsumexp(-1) - total
     return out
 
 
-def lens_best_ranks(model: Model, vectors: Tensor, groups: Sequence[Sequence[Sequence[int]]]) -> Tensor:
-    """Return the best rank (1 = top) that the lens gives to any token of a group, (n, group); NaN for an empty one."""
-    out = torch.full((len(vectors), len(groups[0])), float("nan"))
+def lens_ranks(
+    model: Model, vectors: Tensor, groups: Sequence[Sequence[int]], tokens: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """Return the best rank of any token of each group, (n, group), and the probability of each token, (n, token)."""
+    ranks = torch.full((len(vectors), len(groups)), float("nan"))
+    probabilities = torch.empty(len(vectors), len(tokens))
     for rows, logits in lens_chunks(model, vectors):
-        for row, scores in zip(range(rows.start, rows.stop), logits, strict=True):
-            for column, tokens in enumerate(groups[row]):
-                if tokens:
-                    out[row, column] = (scores > scores[list(tokens)].max()).sum() + 1
-    return out
-
-
-def lens_top(model: Model, vectors: Tensor, k: int) -> Tensor:
-    """Return the k likeliest tokens, (n, k)."""
-    return torch.cat([logits.topk(k, dim=-1).indices for _, logits in lens_chunks(model, vectors)])
+        probabilities[rows] = (logits[:, list(tokens)] - logits.logsumexp(-1, keepdim=True)).exp()
+        for column, group in enumerate(groups):
+            if group:
+                best = logits[:, list(group)].max(dim=-1, keepdim=True).values
+                ranks[rows, column] = (logits > best).sum(-1).float() + 1
+    return ranks, probabilities
 
 
 def _chunks(n: int, size: int) -> Iterator[slice]:

@@ -92,10 +92,10 @@ def decline(probability: Values) -> Values:
 
 
 def planted_decline(n_items: int, seed: int) -> Interval:
-    """Return the measure's interval when a fall of .02 from a noisy peak is planted."""
+    """Return the measure's interval when a fall of .05 from a noisy peak is planted."""
     rng = np.random.default_rng(seed)
-    probability = np.concatenate([np.zeros((n_items, 5)), np.full((n_items, 3), 0.96), np.full((n_items, 2), 0.94)], 1)
-    return bootstrap_mean(decline(probability + rng.normal(0, 0.03, size=probability.shape)), seed=seed)
+    probability = np.concatenate([np.zeros((n_items, 5)), np.full((n_items, 3), 0.96), np.full((n_items, 2), 0.91)], 1)
+    return bootstrap_mean(decline(probability + rng.normal(0, 0.05, size=probability.shape)), seed=seed)
 
 
 def measure_all(name: str, ranks: pd.DataFrame, skipping: pd.DataFrame, seed: int) -> list[Measurement]:
@@ -140,16 +140,16 @@ def run(context: Context) -> Part:
     ranks = {model.name: measure_ranks(model, context) for model in context.models}
     skipping = {model.name: measure_skipping(model, context) for model in context.models}
     every = {name: measure_all(name, ranks[name], skipping[name], context.seed) for name in ranks}
-    deciding = [one for ms in every.values() for one in ms]
+    deciding = [one for ms in every.values() for one in ms[:2]]
     planted = planted_decline(min(int(table["item"].nunique()) for table in skipping.values()), context.seed)
     verdict = Verdict(
         claim=CLAIM,
         statement=STATEMENT,
         verdict=judge(deciding, planted_found=planted.above_zero),
-        reason=f"{held(deciding)} A planted fall of 0.02 is found: {planted}. Prompts whose answer is the "
+        reason=f"{held(deciding)} A planted fall of 0.05 is found: {planted}. Prompts whose answer is the "
         f"model's top token; "
         "the plain lens on block outputs.",
-        measurements=tuple(deciding),
+        measurements=tuple(one for ms in every.values() for one in ms),
     )
     figures: tuple[Figure, ...] = tuple(_figure(name, ranks[name], context.seed) for name in ranks)
     section = Section(

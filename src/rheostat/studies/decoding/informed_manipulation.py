@@ -27,7 +27,7 @@ from rheostat.metrics.statistics import (
     spearman,
 )
 from rheostat.model import Model
-from rheostat.studies.decoding.cells import all_cells, capture_cells, lens_log_mass, output_log_probabilities
+from rheostat.studies.decoding.cells import Cell, all_cells, capture_cells, lens_log_mass, output_log_probabilities
 from rheostat.studies.decoding.judging import held, judge, measurement, number
 from rheostat.studies.decoding.part import Part, joined, step_params
 from rheostat.studies.decoding.vocabulary import group_tokens, single_token
@@ -42,6 +42,7 @@ N_PAIRS, N_PAIRS_QUICK = 32, 6
 KNOWN = 1.0
 """A pair counts as known when each prompt prefers its own answer to the other's by this many nats."""
 MIX_FACTOR = 0.7
+PAIRS_A_STEP = 8
 EDIT_KINDS = ("replace", "mix")
 
 
@@ -107,25 +108,37 @@ def measure(model: Model, context: Context) -> pd.DataFrame:
     log-odds towards the corrupt answer, as a share of what the whole corrupt prompt does.
     """
     limit = N_PAIRS_QUICK if context.quick else N_PAIRS
-
-    def compute() -> pd.DataFrame:
-        pairs = known_pairs(model, limit, context.seed)
-        readings = _readings(model, pairs)
-        moved = [_movements(model, one) for one in context.progress(pairs, f"informed manipulation, {model.name}")]
-        return pd.concat([reading.assign(**move) for reading, move in zip(readings, moved, strict=True)])
-
-    params = step_params(model, context, limit=limit, factor=MIX_FACTOR)
-    return context.step(f"manipulation-{model.name}", params, compute).reset_index(drop=True)
-
-
-def _readings(model: Model, pairs: Sequence[KnownPair]) -> list[pd.DataFrame]:
-    cells = all_cells(model)
-    states = capture_cells(model, [one.pair.clean_prompt for one in pairs], cells)
+    pairs = known_pairs(model, limit, context.seed)
+    cells = chosen_cells(model, quick=context.quick)
     tables = []
-    for index, one in enumerate(pairs):
-        other = _foreign(pairs, index)
-        groups = [[one.concept, one.opposite, other.concept]] * len(cells)
-        own, opposite, foreign = lens_log_mass(model, states[:, index], groups).double().numpy().T
+    for first in context.progress(range(0, len(pairs), PAIRS_A_STEP), f"informed manipulation, {model.name}"):
+        indices = range(first, min(first + PAIRS_A_STEP, len(pairs)))
+
+        def compute(indices: range = indices) -> pd.DataFrame:
+            readings = _readings(model, pairs, indices, cells)
+            moved = [_movements(model, pairs[index], cells) for index in indices]
+            return pd.concat([reading.assign(**move) for reading, move in zip(readings, moved, strict=True)])
+
+        names = [one.pair.name for one in pairs]
+        params = step_params(model, context, pairs=names, first=first, factor=MIX_FACTOR, cells=len(cells))
+        tables.append(context.step(f"manipulation-{model.name}", params, compute))
+    return pd.concat(tables, ignore_index=True)
+
+
+def chosen_cells(model: Model, *, quick: bool) -> list[Cell]:
+    """Return all cells, or when quick those of every second block, the last one among them."""
+    return [cell for cell in all_cells(model) if not quick or (model.n_blocks - 1 - cell.block) % 2 == 0]
+
+
+def _readings(
+    model: Model, pairs: Sequence[KnownPair], indices: Sequence[int], cells: Sequence[Cell]
+) -> list[pd.DataFrame]:
+    states = capture_cells(model, [pairs[index].pair.clean_prompt for index in indices], cells)
+    tables = []
+    for column, index in enumerate(indices):
+        one, other = pairs[index], _foreign(pairs, index)
+        groups = [one.concept, one.opposite, other.concept]
+        own, opposite, foreign = lens_log_mass(model, states[:, column], groups).double().numpy().T
         tables.append(
             pd.DataFrame(
                 {
@@ -150,8 +163,7 @@ def _foreign(pairs: Sequence[KnownPair], index: int) -> KnownPair:
     return (others or candidates)[0]
 
 
-def _movements(model: Model, one: KnownPair) -> dict[str, Values]:
-    cells = all_cells(model)
+def _movements(model: Model, one: KnownPair, cells: Sequence[Cell]) -> dict[str, Values]:
     source = capture_cells(model, [one.pair.corrupt_prompt], cells)[:, 0]
 
     def edit(kind: str, index: int) -> Edit:
@@ -172,7 +184,7 @@ def _movements(model: Model, one: KnownPair) -> dict[str, Values]:
 
 
 @dataclass(frozen=True)
-class Cells:
+class Unfolded:
     """One model's table as arrays, (pair, cell)."""
 
     block: Values
@@ -180,7 +192,7 @@ class Cells:
     columns: dict[str, Values]
 
     @classmethod
-    def of(cls, table: pd.DataFrame) -> "Cells":
+    def of(cls, table: pd.DataFrame) -> "Unfolded":
         """Unfold the long table."""
         n_cells = len(table.drop_duplicates(["block", "point"]))
         first = table.iloc[:n_cells]
@@ -199,7 +211,7 @@ class Cells:
         return np.concatenate([indicators[1:], indicators * self.block])
 
 
-def correlations(model: str, cells: Cells, kind: str, seed: int) -> dict[str, Measurement]:
+def correlations(model: str, cells: Unfolded, kind: str, seed: int) -> dict[str, Measurement]:
     """Return the rank correlations between reading and movement, each with its control."""
     moved, reading = cells.columns[kind], cells.columns["reading"]
     shuffled = shuffled_control(reading, moved, seed=seed)
@@ -242,7 +254,7 @@ def correlations(model: str, cells: Cells, kind: str, seed: int) -> dict[str, Me
     }
 
 
-def inspection(model: str, cells: Cells, kind: str, seed: int) -> Measurement:
+def inspection(model: str, cells: Unfolded, kind: str, seed: int) -> Measurement:
     """Return the movement at the sublayer output that the reading picks, pair by pair, against the mean sublayer's.
 
     The stream itself is left out: late in the network it carries the whole answer, so replacing it always works.
@@ -272,7 +284,7 @@ def planted_correlation(n_pairs: int, n_cells: int, seed: int, *, rho: float = 0
 def run(context: Context) -> Part:
     """Measure all models and judge the claim."""
     tables = {model.name: measure(model, context) for model in context.models}
-    unfolded = {name: Cells.of(table) for name, table in tables.items()}
+    unfolded = {name: Unfolded.of(table) for name, table in tables.items()}
     every: list[Measurement] = []
     deciding: list[Measurement] = []
     for name, cells in unfolded.items():

@@ -57,15 +57,20 @@ def said(one: Measurement) -> str:
 
 def held(deciding: Sequence[Measurement]) -> str:
     """Name what holds and what does not."""
-    holds = [f"{one.quantity} ({one.model})" for one in deciding if one.low > 0]
-    opposite = [f"{one.quantity} ({one.model})" for one in deciding if one.high < 0]
-    neither = [f"{one.quantity} ({one.model})" for one in deciding if one.low <= 0 <= one.high]
-    parts = [
-        f"{label}: {'; '.join(names)}."
-        for label, names in (("Holds", holds), ("Opposite", opposite), ("Not shown", neither))
-        if names
-    ]
-    return " ".join(parts)
+    groups = {
+        "Holds": [one for one in deciding if one.low > 0],
+        "Opposite": [one for one in deciding if one.high < 0],
+        "Not shown": [one for one in deciding if one.low <= 0 <= one.high],
+    }
+    return " ".join(f"{label}: {_named(group)}." for label, group in groups.items() if group)
+
+
+def _named(group: Sequence[Measurement]) -> str:
+    """List measurements, each once with the models it belongs to."""
+    models: dict[str, list[str]] = {}
+    for one in group:
+        models.setdefault(f"{one.quantity} against {one.control_name}", []).append(one.model)
+    return "; ".join(f"{what} ({', '.join(names)})" for what, names in models.items())
 
 
 def number(value: float) -> str:

@@ -1,11 +1,15 @@
 """In which order does meaning appear? The first block that shows the kind, other languages, and the answer."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from rheostat.base.shapes import Figure, Profile
+from rheostat.lenses.reading import POINTS
 from rheostat.metrics.statistics import Interval, Values, bootstrap_mean
-from rheostat.studies.decoding.answers import GROUPS, measure_ranks
+from rheostat.studies.decoding.answers import measure_ranks
 from rheostat.studies.decoding.judging import held, judge, measurement, number
 from rheostat.studies.decoding.part import Part
 from rheostat.studies.decoding.read_quality import TOP, by_block, first_block, seen
@@ -18,6 +22,7 @@ STATEMENT = (
     "the answer "
     "(19)."
 )
+STREAM = ("resid_post",)
 ENOUGH_TOKENS = 20
 """Prompts with a word of another language in the vocabulary that the comparison of languages needs."""
 
@@ -27,40 +32,75 @@ def precedence(first: Values, second: Values) -> Values:
     return np.sign(second - first)
 
 
-def category_first(name: str, table: pd.DataFrame, seed: int) -> Measurement:
-    """Return how much oftener the answer's kind shows before the answer than the reverse; control: another kind."""
-    n = int(table["block"].max()) + 1
-    answer = first_block(seen(table, "answer", "resid_post"), n)
-    own = precedence(first_block(seen(table, "category", "resid_post"), n), answer)
-    other = precedence(first_block(seen(table, "other category", "resid_post"), n), answer)
-    return measurement(
+def category_first(name: str, table: pd.DataFrame, points: Sequence[str], seed: int) -> list[Measurement]:
+    """Return how much oftener the answer's kind shows before the answer than after it, against two controls."""
+    usable = known(table, "category", "other category", "answer")
+    first = {group: earliest(table, group, points)[usable] for group in ("category", "other category", "answer")}
+    return order_measurements(
         name,
-        "share of prompts with the answer's kind before the answer, minus the reverse",
-        bootstrap_mean(own - other, seed=seed),
-        control=float(other.mean()),
-        unit="prompts",
-        control_name="words of another relation's kind",
+        f"share of prompts with the answer's kind before the answer minus the reverse, {where(points)}",
+        precedence(first["category"], first["answer"]),
+        precedence(first["other category"], first["answer"]),
+        "words of another relation's kind",
+        seed,
     )
 
 
-def foreign_first(name: str, table: pd.DataFrame, seed: int) -> Measurement | None:
-    """Return how much oftener a word shows in another language before English; None without enough foreign tokens."""
-    n = int(table["block"].max()) + 1
-    has_tokens = ~np.isnan(by_block(table, "foreign", "resid_post")).any(axis=1)
-    has_tokens &= ~np.isnan(by_block(table, "other foreign", "resid_post")).any(axis=1)
-    if has_tokens.sum() < ENOUGH_TOKENS:
-        return None
-    english = first_block(seen(table, "english", "resid_post"), n)
-    own = precedence(first_block(seen(table, "foreign", "resid_post"), n), english)[has_tokens]
-    other = precedence(first_block(seen(table, "other foreign", "resid_post"), n), english)[has_tokens]
-    return measurement(
+def foreign_first(name: str, table: pd.DataFrame, points: Sequence[str], seed: int) -> list[Measurement]:
+    """Return how much oftener another language shows before English than after it; empty without enough such tokens."""
+    usable = known(table, "foreign", "other foreign", "english")
+    if usable.sum() < ENOUGH_TOKENS:
+        return []
+    first = {group: earliest(table, group, points)[usable] for group in ("foreign", "other foreign", "english")}
+    return order_measurements(
         name,
-        "share of prompts with another language before English, minus the reverse",
-        bootstrap_mean(own - other, seed=seed),
-        control=float(other.mean()),
-        unit="prompts",
-        control_name="foreign words of another prompt",
+        f"share of prompts with another language before English minus the reverse, {where(points)}",
+        precedence(first["foreign"], first["english"]),
+        precedence(first["other foreign"], first["english"]),
+        "another prompt's words in other languages",
+        seed,
     )
+
+
+def order_measurements(
+    name: str, quantity: str, own: Values, other: Values, control_name: str, seed: int
+) -> list[Measurement]:
+    """Return an order against no order, and against control words."""
+    return [
+        measurement(
+            name,
+            quantity,
+            bootstrap_mean(own, seed=seed),
+            control=0.0,
+            unit="prompts",
+            control_name="either order alike",
+        ),
+        measurement(
+            name,
+            quantity,
+            bootstrap_mean(own - other, seed=seed),
+            control=float(other.mean()),
+            unit="prompts",
+            control_name=control_name,
+        ),
+    ]
+
+
+def known(table: pd.DataFrame, *groups: str) -> NDArray[np.bool_]:
+    """Return, per item, whether each of the groups has a token in this vocabulary."""
+    missing = [np.isnan(by_block(table, group, "resid_post")).any(axis=1) for group in groups]
+    return np.asarray(~np.any(missing, axis=0))
+
+
+def earliest(table: pd.DataFrame, group: str, points: Sequence[str]) -> Values:
+    """Return, per item, the first block at which any of the points shows a word of the group."""
+    n = int(table["block"].max()) + 1
+    return np.asarray(np.min([first_block(seen(table, group, point), n) for point in points], axis=0))
+
+
+def where(points: Sequence[str]) -> str:
+    """Name the points in words."""
+    return "block outputs" if tuple(points) == STREAM else "any decode point"
 
 
 def planted_order(n_items: int, seed: int) -> Interval:
@@ -75,11 +115,12 @@ def planted_order(n_items: int, seed: int) -> Interval:
 def run(context: Context) -> Part:
     """Compare first blocks on every model and judge the claim."""
     tables = {model.name: measure_ranks(model, context) for model in context.models}
-    kinds = [category_first(name, table, context.seed) for name, table in tables.items()]
-    tongues = {name: foreign_first(name, table, context.seed) for name, table in tables.items()}
-    deciding = [*kinds, *(one for one in tongues.values() if one is not None)]
+    both = [(name, table, points) for name, table in tables.items() for points in (STREAM, POINTS)]
+    kinds = [one for name, table, points in both for one in category_first(name, table, points, context.seed)]
+    tongues = [one for name, table, points in both for one in foreign_first(name, table, points, context.seed)]
+    deciding = [*kinds, *tongues]
     planted = planted_order(min(table["item"].nunique() for table in tables.values()), context.seed)
-    without = [name for name, one in tongues.items() if one is None]
+    without = [name for name in tables if not any(one.model == name for one in tongues)]
     uncovered = (
         f" Not covered: other languages on {', '.join(without)}, whose vocabulary has too few such words."
         if without
@@ -89,7 +130,8 @@ def run(context: Context) -> Part:
         claim=CLAIM,
         statement=STATEMENT,
         verdict=judge(deciding, planted_found=planted.above_zero),
-        reason=f"{held(deciding)} Block outputs, top {TOP}. An order planted in 30 % of the prompts is found: "
+        reason=f"{held(deciding)} A word shows when it is among the top {TOP}. An order planted in 30 % of the "
+        f"prompts is found: "
         f"{planted}."
         f"{uncovered}",
         measurements=tuple(deciding),
@@ -97,44 +139,26 @@ def run(context: Context) -> Part:
     figures: tuple[Figure, ...] = tuple(_figure(name, table, context.seed) for name, table in tables.items())
     section = Section(
         heading="In which order does meaning appear?",
-        text="\n\n".join(
-            _describe(name, table, kind, tongues[name])
-            for (name, table), kind in zip(tables.items(), kinds, strict=True)
-        ),
+        text="\n\n".join(_describe(name, table, deciding) for name, table in tables.items()),
         figures=tuple(figure.name for figure in figures),
     )
     return Part((section,), {}, figures, (verdict,))
 
 
-def first_blocks(table: pd.DataFrame) -> dict[str, Values]:
-    """Return, per group of words, the first block whose output shows one, per item."""
+def _describe(name: str, table: pd.DataFrame, every: Sequence[Measurement]) -> str:
     n = int(table["block"].max()) + 1
-    return {group: first_block(seen(table, group, "resid_post"), n) for group in GROUPS}
-
-
-def _describe(name: str, table: pd.DataFrame, kind: Measurement, tongue: Measurement | None) -> str:
-    n = int(table["block"].max()) + 1
-    first = first_blocks(table)
-    medians = ", ".join(
-        f"{label} {_median(first[group], n)}"
-        for group, label in (
-            ("category", "the answer's kind"),
-            ("foreign", "another language"),
-            ("answer", "the answer"),
-        )
+    labels = {"category": "the answer's kind", "foreign": "another language", "answer": "the answer"}
+    parts = []
+    for points in (STREAM, POINTS):
+        medians = (f"{label} {_median(earliest(table, group, points), n)}" for group, label in labels.items())
+        parts.append(f"At {where(points)}: {', '.join(medians)}.")
+    said = " ".join(
+        f"{one.quantity}: {number(one.effect)}, {one.control_name} {number(one.control)} (difference "
+        f"[{number(one.low)}, {number(one.high)}])."
+        for one in every
+        if one.model == name
     )
-    languages = (
-        f" Another language before English: {number(tongue.effect)} against {number(tongue.control)} "
-        f"([{number(tongue.low)}, {number(tongue.high)}])."
-        if tongue
-        else " The vocabulary has too few words of other languages to compare."
-    )
-    return (
-        f"{name}: first block with a word in the top {TOP} (median over the prompts where it ever shows): "
-        f"{medians}. The kind "
-        f"before the answer, minus the reverse: {number(kind.effect)} of prompts, with another relation's kind "
-        f"{number(kind.control)} (difference [{number(kind.low)}, {number(kind.high)}]).{languages}"
-    )
+    return f"{name}: first block with a word in the top {TOP} (median where it ever shows). {' '.join(parts)} {said}"
 
 
 def _median(first: Values, n_blocks: int) -> str:

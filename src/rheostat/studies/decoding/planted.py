@@ -19,7 +19,8 @@ def saying_direction(model: Model, tokens: Sequence[int], near: Tensor) -> Tenso
     wanted = list(tokens)
 
     def loss(point: Tensor) -> Tensor:
-        return -model.unembed(point).float().log_softmax(-1)[wanted].mean()
+        logs: Tensor = model.unembed(point).float().log_softmax(-1)
+        return -logs[wanted].mean()
 
     with torch.enable_grad():
         start = near.detach().clone().requires_grad_(True)
@@ -30,5 +31,5 @@ def saying_direction(model: Model, tokens: Sequence[int], near: Tensor) -> Tenso
             optimiser.zero_grad()
             (point.grad,) = torch.autograd.grad(loss(point), point)
             optimiser.step()
-    direction: Tensor = (point / point.norm()).detach()
-    return direction
+    found: Tensor = (point / point.norm()).detach()
+    return found

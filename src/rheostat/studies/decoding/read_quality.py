@@ -159,7 +159,7 @@ def run(context: Context) -> Part:
     """Measure all models, trained and untrained, and judge decode-1 and decode-2."""
     trained = {model.name: measure_ranks(model, context) for model in context.models}
     fresh = {
-        model.name: measure_ranks(untrained(model, context.seed), context, label=f"-untrained-{model.name}")
+        model.name: measure_ranks(untrained(model, context.seed), context, name=f"untrained-{model.name}")
         for model in context.models
     }
     errors = {model.name: float(measure_identity(model, context)["error"].max()) for model in context.models}
