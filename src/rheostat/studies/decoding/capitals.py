@@ -105,7 +105,7 @@ def measure(model: Model, context: Context) -> pd.DataFrame:
     jobs = [(source, factor) for source in SOURCES for factor in factors[source]]
     tables = []
     for source, factor in context.progress(jobs, f"mixing countries, {model.name}"):
-        dials = all_dials(model, {source: (factor,)}, every=every)
+        dials = all_dials(model, source, factor, every=every)
 
         def compute(dials: Sequence[Dial] = dials) -> pd.DataFrame:
             return pd.concat([table for dial in dials for table in _mixed(model, task, vectors, dial, plain)])

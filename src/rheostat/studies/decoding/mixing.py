@@ -61,10 +61,9 @@ def adding(vector: Tensor, dial: Dial) -> Add:
     return Add(dial.site, vector, strength=dial.factor, positions="all")
 
 
-def all_dials(model: Model, factors: Mapping[str, Sequence[float]], *, every: int = 1) -> list[Dial]:
-    """Return the dials to try: every `every`-th block up to the last, both sources, each with its factors."""
-    blocks = range((model.n_blocks - 1) % every, model.n_blocks, every)
-    return [Dial(block, source, factor) for source in SOURCES for factor in factors[source] for block in blocks]
+def all_dials(model: Model, source: str, factor: float, *, every: int = 1) -> list[Dial]:
+    """Return the dials to try with one source and factor: every `every`-th block up to the last."""
+    return [Dial(block, source, factor) for block in range((model.n_blocks - 1) % every, model.n_blocks, every)]
 
 
 def dials_of(table: pd.DataFrame) -> tuple[Dial, ...]:

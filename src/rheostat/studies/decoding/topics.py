@@ -112,7 +112,7 @@ def measure_sweep(model: Model, context: Context) -> pd.DataFrame:
     jobs = [(source, factor) for source in SOURCES for factor in factors[source]]
     tables = []
     for source, factor in context.progress(jobs, f"mixing topics, {model.name}"):
-        dials = all_dials(model, {source: (factor,)}, every=3 if context.quick else 1)
+        dials = all_dials(model, source, factor, every=3 if context.quick else 1)
 
         def compute(dials: Sequence[Dial] = dials) -> pd.DataFrame:
             return pd.concat([_mixed(model, prompts, texts, vectors, dial, plain) for dial in dials])
