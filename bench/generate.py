@@ -38,7 +38,7 @@ def run(model: Model, *, quick: bool) -> list[Outcome]:
         "again": partial(plain, model, inputs, n_new),
     }
     results, times = take_turns(ways, turns=turns, device=model.device)
-    silent = ours(model, prompt, Add(edit.site, edit.vector, strength=0), n_new)
+    silent = ours(model, prompt, Add(edit.site, edit.vector, strength=0.0), n_new)
     checks = (
         Check("tokens unlike plain generation's, at strength 0", _differing(silent, results["plain"]), 0),
         Check("tokens unlike those of a hook written by hand", _differing(results["ours"], results["hook"]), 0),

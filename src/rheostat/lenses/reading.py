@@ -1,6 +1,6 @@
 """`read`: what a lens says at every block and point of prompts, in one matrix product per chunk."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from rheostat.base.names import did_you_mean
 from rheostat.base.shapes import Grid
 from rheostat.edit.plan import PlanLike
 from rheostat.engine.forward import run
-from rheostat.lenses.lens import Lens
+from rheostat.lenses.lens import Lens, log_softmax
 from rheostat.models.tokens import Prompt
 from rheostat.sites.positions import PositionsLike
 
@@ -22,6 +22,8 @@ POINTS = ("attn_out", "resid_mid", "mlp_out", "resid_post")
 
 CHUNK_BYTES = 64_000_000
 """Logits held at a time: large enough for a full matrix product, small enough to stay near the cache."""
+GROUP = 64
+"""Columns per group in the search for the likeliest tokens."""
 
 
 @dataclass(frozen=True)
@@ -128,8 +130,8 @@ def read(
     names = [f"blocks.{block}.{point}" for block in range(network.n_blocks) for point in chosen]
     vectors = torch.stack([output.activations[name][0] for name in names])
     with torch.no_grad():
-        own = output.logits[0].log_softmax(-1)
-        decoded = _decode(lens, vectors.flatten(0, 1), own, k, tracked)
+        own = log_softmax(output.logits[0])
+        decoded = _decode(lens, vectors, own, k, tracked)
     keys = [(block, point, position) for block in range(network.n_blocks) for point in chosen for position in where]
     labels = pd.DataFrame(keys, columns=["block", "point", "position"])
     shown = _Shown(lens)
@@ -162,24 +164,49 @@ class _Decoded:
 
 
 def _decode(lens: Lens, vectors: Tensor, own: Tensor, k: int, tracked: list[int]) -> _Decoded:
-    """Decode (site × position, d_model) vectors by chunks; `own` (position, d_vocab): the output's log-softmax."""
+    """Decode (site, position, d_model) vectors by chunks; `own` (position, d_vocab): the output's log-softmax."""
     size = max(1, CHUNK_BYTES // (lens.network.d_vocab * vectors.element_size()))
     parts = []
-    for start in range(0, len(vectors), size):
-        logs = lens.log_probabilities(vectors[start : start + size])
+    for sites, positions in _chunks(vectors.shape[0], vectors.shape[1], size):
+        chunk = vectors[sites, positions]
+        logs = lens.log_probabilities(chunk.flatten(0, 1))
         probabilities = logs.exp()
-        top = logs.topk(k)
-        reference = own if len(own) == 1 else own[torch.arange(start, start + len(logs)) % len(own)]
-        entropy = -(probabilities * logs).sum(-1)
-        cross = -(probabilities * reference).sum(-1)
+        top, top_ids = top_of_rows(logs, k)
+        by_position = probabilities.unflatten(0, chunk.shape[:2])
+        cross = -torch.stack([by_position[:, index] @ row for index, row in enumerate(own[positions])], 1).flatten()
+        entropy = -torch.einsum("nv,nv->n", probabilities, logs)
         chosen = logs[:, tracked]
-        ranks = (
-            torch.stack([(logs > chosen[:, j : j + 1]).sum(-1) + 1 for j in range(len(tracked))], -1)
-            if tracked
-            else chosen.long()
-        )
-        parts.append((top.indices, top.values.exp(), entropy, cross - entropy, chosen.exp(), ranks))
+        ranks = torch.stack([(logs > column[:, None]).sum(-1) + 1 for column in chosen.T], -1) if tracked else chosen
+        parts.append((top_ids, top.exp(), entropy, cross - entropy, chosen.exp(), ranks.long()))
     return _Decoded(*(torch.cat(column).cpu() for column in zip(*parts, strict=True)))
+
+
+def _chunks(n_sites: int, n_positions: int, size: int) -> Iterator[tuple[slice, slice]]:
+    """Divide sites × positions into chunks of at most `size`: whole sites, or parts of one."""
+    height, width = max(1, size // n_positions), min(n_positions, size)
+    for site in range(0, n_sites, height):
+        for position in range(0, n_positions, width):
+            yield slice(site, site + height), slice(position, position + width)
+
+
+def top_of_rows(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return the `k` largest values of each row, (n, k), largest first, and their columns.
+
+    The k largest lie in the k groups of columns with the largest maxima, so only these are sorted: several times faster
+    than `topk` over a vocabulary.
+    """
+    n_columns = values.shape[1]
+    whole = n_columns - n_columns % GROUP
+    if k * GROUP >= whole:
+        top, columns = values.topk(k)
+        return top, columns
+    groups = values[:, :whole].unflatten(1, (-1, GROUP))
+    chosen = groups.amax(-1).topk(k).indices
+    candidates = groups.gather(1, chosen[..., None].expand(-1, -1, GROUP)).flatten(1)
+    columns = (chosen[..., None] * GROUP + torch.arange(GROUP, device=values.device)).flatten(1)
+    rest = torch.arange(whole, n_columns, device=values.device).expand(len(values), -1)
+    top, places = torch.cat([candidates, values[:, whole:]], 1).topk(k)
+    return top, torch.cat([columns, rest], 1).gather(1, places)
 
 
 class _Shown:

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from rheostat.base.shapes import Scatter
 from rheostat.report.canvas import add_axes, add_legend, blank, finish
@@ -15,14 +16,13 @@ MOST_LABELS = 25
 
 
 def draw_scatter(scatter: Scatter, theme: Theme) -> Figure:
-    """Return the points; with more than 25 labels, only the points farthest from the middle are named."""
+    """Return the points; a name that would cover another is left out, those far from the middle come first."""
     shown = scatter.table.dropna(subset=["x", "y"])
-    named = _to_name(shown)
     note = scatter.note
     if len(shown) < len(scatter.table):
         note += f" {len(scatter.table) - len(shown)} items without a value are left out."
-    if "text" in shown.columns and len(named) < len(shown):
-        note += f" Named: the {len(named)} items farthest from the middle."
+    if "text" in shown.columns and len(shown) > MOST_LABELS:
+        note += " Named where there is room: the items farthest from the middle."
     figure = blank(WIDTH, HEIGHT, scatter.title, note.strip(), theme)
     axes = add_axes(figure, theme, x_label=scatter.x_label, y_label=scatter.y_label)
     axes.grid(axis="x", color=theme.faint, linewidth=0.8)
@@ -40,27 +40,26 @@ def draw_scatter(scatter: Scatter, theme: Theme) -> Figure:
             alpha=0.9,
             label=drawable(f"{cell(series)} (n = {len(rows)})"),
         )
-    _name_points(axes, named, theme)
+    _name_points(axes, _by_distance(shown)[:MOST_LABELS], theme)
     add_legend(axes, theme, width=WIDTH)
     return finish(figure)
 
 
-def _to_name(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows whose points get a label."""
-    if "text" not in table.columns or len(table) <= MOST_LABELS:
-        return table
+def _by_distance(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows, those farthest from the middle first."""
     places = table[["x", "y"]].to_numpy(dtype=float)
     spread = places.std(axis=0)
     distance = np.linalg.norm((places - places.mean(axis=0)) / np.where(spread > 0, spread, 1), axis=1)
-    return table.iloc[np.sort(np.argsort(-distance, kind="stable")[:MOST_LABELS])]
+    return table.iloc[np.argsort(-distance, kind="stable")]
 
 
 def _name_points(axes: Axes, rows: pd.DataFrame, theme: Theme) -> None:
     if "text" not in rows.columns:
         return
+    taken: list[Bbox] = []
     for x, y, word in zip(rows["x"], rows["y"], rows["text"], strict=True):
         if isinstance(word, str) and word:
-            axes.annotate(
+            name = axes.annotate(
                 shortened(drawable(word), 24),
                 (x, y),
                 xytext=(4, 3),
@@ -68,3 +67,8 @@ def _name_points(axes: Axes, rows: pd.DataFrame, theme: Theme) -> None:
                 fontsize=7.5,
                 color=theme.quiet,
             )
+            place = name.get_window_extent().expanded(1.1, 1.1)
+            if any(place.overlaps(other) for other in taken):
+                name.remove()
+            else:
+                taken.append(place)
