@@ -122,12 +122,20 @@ class Model(Network):
         positions: PositionsLike = "all",
         *,
         edits: PlanLike = None,
+        plans: Sequence[PlanLike] | None = None,
         padding_side: PaddingSide = "left",
         gradients: bool = False,
     ) -> Activations:
         """Read activations; the pass ends after the last site. See `rheostat.engine.forward.capture`."""
         return capture(
-            self, prompts, sites, positions=positions, edits=edits, padding_side=padding_side, gradients=gradients
+            self,
+            prompts,
+            sites,
+            positions=positions,
+            edits=edits,
+            plans=plans,
+            padding_side=padding_side,
+            gradients=gradients,
         )
 
     def capture_to_file(

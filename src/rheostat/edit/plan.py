@@ -20,7 +20,7 @@ from rheostat.edit.edit import Edit
 from rheostat.edit.registry import edit_from_dict
 
 FORMAT = "rheostat-plan-1"
-_DTYPES = {name: getattr(torch, name) for name in ("float64", "float32", "float16", "int64")}
+_DTYPES = {name: getattr(torch, name) for name in ("float64", "float32", "float16", "bfloat16", "int64")}
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,16 @@ class Plan:
     """Edits in the order in which they apply. The empty plan changes nothing, bit for bit."""
 
     edits: tuple[Edit, ...] = ()
+
+    def __post_init__(self) -> None:
+        given: object = self.edits
+        edits = (given,) if isinstance(given, Edit) else tuple(self.edits)
+        for edit in edits:
+            if not isinstance(edit, Edit):
+                raise BadArgument(
+                    f"edits holds a {type(edit).__name__}; it takes edits such as Add(…). One plan per row: plans=[…]."
+                )
+        object.__setattr__(self, "edits", edits)
 
     def __iter__(self) -> Iterator[Edit]:
         return iter(self.edits)
@@ -118,6 +128,8 @@ class Plan:
                         for number, entry in enumerate(entries)
                     )
                 )
+        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+            raise FileNotUsable(f"{path} holds a damaged plan ({type(error).__name__}: {error}).") from error
         except (OSError, SafetensorError) as error:
             raise FileNotUsable(f"{path} cannot be read as a plan (.json or .safetensors): {error}") from error
 
@@ -132,29 +144,22 @@ def as_plan(asked: PlanLike) -> Plan:
         return Plan()
     if isinstance(asked, Plan):
         return asked
-    edits = (asked,) if isinstance(asked, Edit) else tuple(asked)
-    for edit in edits:
-        if not isinstance(edit, Edit):
-            raise BadArgument(
-                f"edits holds a {type(edit).__name__}; it takes edits such as Add(…). One plan per row: plans=[…]."
-            )
-    return Plan(edits)
+    return Plan((asked,) if isinstance(asked, Edit) else tuple(asked))
 
 
 def _pack(tensor: Tensor) -> dict[str, Any]:
-    if tensor.dtype == torch.bfloat16:
-        tensor = tensor.float()
-    array = tensor.numpy()
+    array = (tensor.view(torch.int16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
     data = base64.b64encode(array.astype(array.dtype.newbyteorder("<")).tobytes()).decode()
     return {"dtype": str(tensor.dtype).removeprefix("torch."), "shape": list(tensor.shape), "data": data}
 
 
 def _unpack(packed: dict[str, Any]) -> Tensor:
-    dtype = np.dtype(packed["dtype"]).newbyteorder("<")
     if packed["dtype"] not in _DTYPES:
         raise EditNotUsable(f"a tensor has dtype {packed['dtype']!r}; plans hold {', '.join(_DTYPES)}.")
+    stored = "int16" if packed["dtype"] == "bfloat16" else packed["dtype"]  # numpy has no bfloat16
+    dtype = np.dtype(stored).newbyteorder("<")
     array = np.frombuffer(base64.b64decode(packed["data"], validate=True), dtype=dtype).reshape(packed["shape"])
-    return torch.from_numpy(array.astype(dtype.newbyteorder("=")))
+    return torch.from_numpy(array.astype(dtype.newbyteorder("="))).view(_DTYPES[packed["dtype"]])
 
 
 def _read_entry(entry: dict[str, Any]) -> Edit:

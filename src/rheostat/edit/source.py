@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 from torch import Tensor
 
+from rheostat.base.errors import BadArgument
 from rheostat.capture.activations import Activations
 from rheostat.sites.positions import Positions, PositionsLike
 
@@ -20,6 +21,8 @@ class FromPrompt:
     """Another kind of site in the same block, such as `resid_mid`; None: the edited site itself."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.prompt, str):
+            raise BadArgument(f"the other prompt is a text; given {self.prompt!r}.")
         object.__setattr__(self, "positions", Positions.parse(self.positions))
 
 

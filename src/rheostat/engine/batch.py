@@ -1,6 +1,6 @@
 """Prompts as one padded batch whose attention mask and position ids are always built here and always passed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -47,21 +47,53 @@ def as_prompts(prompts: "Prompt | Sequence[Prompt]") -> list[Prompt]:
 
     Raises:
         EmptyPrompt: there is none.
+        BadArgument: something in it is no prompt.
     """
     if isinstance(prompts, str):
         return [prompts]
-    listed = list(prompts)
+    listed = _as_list(prompts)
     if not listed:
         raise EmptyPrompt("there is no prompt. Give a text or a list of texts.")
     if all(isinstance(one, int) for one in listed):
-        return [listed]  # type: ignore[list-item]
-    return listed  # type: ignore[return-value]
+        return [listed]
+    return [one if isinstance(one, str) else _token_ids(one) for one in listed]
+
+
+def _token_ids(prompt: object) -> list[int]:
+    ids = _as_list(prompt)
+    if not all(isinstance(one, int) for one in ids):
+        raise BadArgument(f"{_shortened(prompt)} is no prompt. A prompt is a text or a list of token ids.")
+    return ids
+
+
+def _as_list(prompts: object) -> list[Any]:
+    """Return the elements of a list, tuple, tensor or array."""
+    if hasattr(prompts, "tolist"):  # a tensor or an array
+        prompts = prompts.tolist()
+    if isinstance(prompts, Mapping):
+        raise BadArgument("this is a tokenizer's encoding. Give its texts, or one list of token ids per prompt.")
+    if not isinstance(prompts, Iterable):
+        raise BadArgument(f"{_shortened(prompts)} is no prompt. Give a text, token ids, or a list of either.")
+    return list(prompts)
+
+
+def _shortened(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:39] + "…"
 
 
 def build_batch(network: Network, rows: Sequence[Row], *, padding_side: PaddingSide = "left") -> Batch:
-    """Pad rows to one length on the model's device."""
+    """Pad rows to one length on the model's device.
+
+    Raises:
+        BadArgument: the network is a plain module, or has no way to pad without NaN.
+    """
     if padding_side not in ("left", "right"):
         raise BadArgument(f"padding_side={padding_side!r}: one of 'left', 'right'.")
+    if network.anatomy is None:
+        raise BadArgument(
+            f"{network.name} was loaded as a plain module, which takes no prompts: use run_plain(inputs)."
+        )
     n_columns = max(len(row) for row in rows)
     if any(len(row) < n_columns for row in rows):
         _refuse_nan_padding(network)

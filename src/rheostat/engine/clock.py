@@ -33,7 +33,7 @@ class Clock:
         self.all_valid = True
         self.passes = 0
 
-    def read(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def read(self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Take the positions from the arguments of a forward pass; a pre-hook of the whole module."""
         tokens = _first(args, kwargs, ("input_ids", "inputs_embeds"))
         batch, columns = tokens.shape[:2]
@@ -42,7 +42,7 @@ class Clock:
         self.positions, self.valid = positions, valid
         self.passes += 1
         if self._given is None and past == 0:
-            if kwargs.get("use_cache") is False and not module.training and not _is_plain_call(kwargs):
+            if kwargs.get("use_cache") is False and not _is_plain_call(kwargs):
                 self.lengths = None
             else:
                 self.lengths = valid.sum(-1)
@@ -117,7 +117,17 @@ def _positions(
 
 
 def _not_filler(position_ids: Tensor) -> Tensor:
-    """Tell real tokens from left padding by position ids alone: pads are 0 too, so a row begins at its last 0."""
+    """Tell real tokens from left padding by position ids alone: a row begins at its last 0, pads are all 0 or all 1.
+
+    Raises:
+        EditNotUsable: positions start again within a row, as in packed sequences.
+    """
     columns = torch.arange(position_ids.shape[1], device=position_ids.device)
     last_zero = torch.where(position_ids == 0, columns, -1).amax(-1, keepdim=True)
-    return columns >= last_zero
+    before = columns < last_zero
+    if (before & (position_ids != position_ids[:, :1]) | before & (position_ids > 1)).any():
+        raise EditNotUsable(
+            "the position ids start again within a row (packed sequences), so its tokens cannot be counted. "
+            "Give one sequence per row, with an attention mask."
+        )
+    return ~before

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from rheostat.base.errors import InternalError
+from rheostat.base.errors import BadArgument
 from rheostat.edit.plan import PlanLike
 from rheostat.engine.clock import Clock
 from rheostat.engine.forward import bind
@@ -27,10 +27,10 @@ class OpenReceipt:
         """What the edits did.
 
         Raises:
-            InternalError: the block has not ended.
+            BadArgument: the block has not ended.
         """
         if self._closed is None:
-            raise InternalError("the receipt is complete only after the editing block has ended.")
+            raise BadArgument("the receipt is complete only after the editing block has ended.")
         return self._closed
 
     def __str__(self) -> str:

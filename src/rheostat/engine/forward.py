@@ -9,9 +9,10 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from rheostat.base.errors import BadArgument
+from rheostat.base.errors import BadArgument, SiteNotOffered
 from rheostat.capture.activations import Activations
-from rheostat.edit.plan import PlanLike, as_plan
+from rheostat.edit.edit import Edit
+from rheostat.edit.plan import Plan, PlanLike, as_plan
 from rheostat.edit.source import FromPrompt
 from rheostat.engine.batch import Batch, PaddingSide, as_prompts, build_batch
 from rheostat.engine.clock import Clock
@@ -143,16 +144,25 @@ def capture(
     return reader.activations()
 
 
-def bind(network: Network, rows: Sequence[Row] | None, edits: PlanLike, plans: Sequence[PlanLike] | None) -> Program:
+def bind(
+    network: Network,
+    rows: Sequence[Row] | None,
+    edits: PlanLike,
+    plans: Sequence[PlanLike] | None,
+    *,
+    generating: bool = False,
+) -> Program:
     """Resolve everything in the plans, before any hook exists."""
     if edits is not None and plans is not None:
         raise BadArgument("edits is one plan for all rows, plans one per row; give one of the two.")
+    if isinstance(plans, Plan | Edit):
+        raise BadArgument("plans is a list with one plan per row; one plan for all rows is edits=….")
     bound = [as_plan(edits)] if plans is None else [as_plan(plan) for plan in plans]
 
     def read_prompt(source: FromPrompt, sites: tuple[Site, ...]) -> Activations:
         return capture(network, source.prompt, sites, positions=source.positions)
 
-    return Program(network, bound, rows, read_prompt)
+    return Program(network, bound, rows, read_prompt, generating=generating)
 
 
 @contextmanager
@@ -198,6 +208,8 @@ class Reader:
         """Return what was read, as (batch, pos, …) tensors."""
         tensors = {}
         for site in self.sites:
+            if site not in self._found:
+                raise SiteNotOffered(f"{site}: the forward pass calls no such module, so there is nothing to read.")
             taken = self._found[site]
             if not self._all and site.kind != "pattern":
                 taken = _pad(list(taken.split([len(one) for one in self._positions])))
@@ -208,9 +220,14 @@ class Reader:
     def _take(self, tensor: Tensor, site: Site) -> Tensor:
         """Copy the asked positions: what the network does with its tensor afterwards must not reach the copy."""
         if site.kind == "pattern":
-            return _unpad_pattern(tensor, self._batch)
-        if site.kind not in ("module", "logits"):
-            tensor = tensor.reshape(*self._batch.input_ids.shape, *self._network.body.shape(site.kind))
+            return _own_pattern(tensor, self._batch, self._positions)
+        columns = self._batch.input_ids.shape
+        if site.kind == "module" and tensor.shape[:2] != columns:
+            if tensor.shape[0] != columns.numel():
+                raise SiteNotOffered(f"{site} holds {tuple(tensor.shape)} for {tuple(columns)} tokens: not one each.")
+            tensor = tensor.view(*columns, *tensor.shape[1:])  # some modules see rows and columns flattened
+        elif site.kind not in ("module", "logits"):
+            tensor = tensor.reshape(*columns, *self._network.body.shape(site.kind))
         return tensor.clone() if self._all else tensor[self._rows, self._columns]
 
 
@@ -243,11 +260,13 @@ def _pad(rows: list[Tensor]) -> Tensor:
     return torch.stack(filled)
 
 
-def _unpad_pattern(weights: Tensor, batch: Batch) -> Tensor:
-    """Move each row's attention weights to its own tokens: (batch, head, query_pos, key_pos), NaN beyond its length."""
-    out = weights.new_full(weights.shape, float("nan"))
-    for row, (start, n) in enumerate(zip(batch.starts, batch.lengths, strict=True)):
-        out[row, :, :n, :n] = weights[row, :, start : start + n, start : start + n]
+def _own_pattern(weights: Tensor, batch: Batch, positions: Sequence[Sequence[int]]) -> Tensor:
+    """Return attention weights among each row's own tokens: (batch, head, query_pos, key_pos), NaN beyond the row."""
+    n_queries = max(len(row) for row in positions)
+    out = weights.new_full((*weights.shape[:2], n_queries, batch.n_columns), float("nan"))
+    for row, (start, n, queries) in enumerate(zip(batch.starts, batch.lengths, positions, strict=True)):
+        keys = weights[row, :, :, start : start + n]
+        out[row, :, : len(queries), :n] = keys[:, [start + query for query in queries]]
     return out
 
 

@@ -1,6 +1,7 @@
 """Generation under edits: batched, cached, greedy or sampled so that a row's text does not depend on its neighbours."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,11 +84,12 @@ def generate(
     """
     rows = [network.row(prompt) for prompt in as_prompts(prompts)]
     network.check_length(max(map(len, rows)), generated=_at_least_one(max_new_tokens))
-    program = bind(network, rows, edits, plans)
+    program = bind(network, rows, edits, plans, generating=max_new_tokens > 1)
     sampler = _sampler(temperature, top_k, top_p, seed, row_ids, len(rows))
     batch = build_batch(network, rows, padding_side="left")
     stop_ids = _stop_ids(network)
     with passing(network, gradients=False) as stack:
+        _set_aside_defaults(stack, network)
         if program.sites:
             clock = Clock(batch.lengths, stop_ids)
             attach_clock(stack, network.module, clock.read)
@@ -173,6 +175,9 @@ def _sampler(
     if top_p is not None and not 0 < top_p <= 1:
         raise BadArgument(f"top_p={top_p}: above 0, at most 1.")
     ids = tuple(row_ids) if row_ids is not None else (0,) * n_rows
+    for number in (seed, *ids):
+        if not isinstance(number, int) or abs(number) >= 2**63:
+            raise BadArgument(f"seed and row_ids are integers of at most 63 bits; given {number!r}.")
     if len(ids) != n_rows:
         raise BadArgument(f"{len(ids)} row_ids for {n_rows} prompts.")
     return [KeyedGumbel(temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, row_ids=ids)]
@@ -190,6 +195,19 @@ def _config(network: Network, stop_ids: Sequence[int], max_new_tokens: int, *, u
         pad_token_id=pad if pad is not None else (stop_ids[0] if stop_ids else 0),
         disable_compile=True,
     )
+
+
+def _set_aside_defaults(stack: ExitStack, network: Network) -> None:
+    """Put the model's own generation settings aside until `stack` closes.
+
+    transformers fills what a `GenerationConfig` leaves open from them: a repetition penalty or a list of suppressed
+    tokens that came with a checkpoint would change what is written, unasked.
+    """
+    from transformers import GenerationConfig
+
+    module: Any = network.module
+    stack.callback(setattr, module, "generation_config", module.generation_config)
+    module.generation_config = GenerationConfig()
 
 
 def _stop_ids(network: Network) -> tuple[int, ...]:

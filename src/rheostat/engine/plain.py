@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rheostat.base.errors import EditNotUsable
+from rheostat.base.errors import EditNotUsable, SiteNotOffered
 from rheostat.capture.activations import Activations
 from rheostat.edit.plan import PlanLike, as_plan
 from rheostat.edit.source import FromPrompt
@@ -61,6 +61,8 @@ def run_plain(
         output = network.module(inputs)
     activations = None
     if sites:
+        if missing := [str(site) for site in sites if str(site) not in found]:
+            raise SiteNotOffered(f"{missing[0]}: the forward pass calls no such module, so there is nothing to read.")
         names = {str(site): axes(site) for site in sites}
         activations = Activations(found, names, tuple((0,) for _ in rows), network.name)
     return PlainOutput(output, program.receipt(), activations)

@@ -49,12 +49,20 @@ class Program:
         plans: one for all rows, or one per row.
         rows: the prompts; None when they are not known beforehand (a user's own loop).
         read_prompt: reads the activations of other prompts.
+        generating: whether the model will read tokens that it wrote.
     """
 
     def __init__(
-        self, network: Network, plans: Sequence[Plan], rows: Sequence[Row] | None, read_prompt: ReadPrompt
+        self,
+        network: Network,
+        plans: Sequence[Plan],
+        rows: Sequence[Row] | None,
+        read_prompt: ReadPrompt,
+        *,
+        generating: bool = False,
     ) -> None:
         self._network = network
+        self._generating = generating
         self._rows = rows
         self._n_rows = len(plans) if len(plans) > 1 or rows is None else len(rows)
         self._tables: dict[Positions, Tensor] = {}
@@ -126,8 +134,10 @@ class Program:
             chosen = edit.where.in_prompt(self._rows[row])
             if value is None or value.shape[1] == 1:
                 continue
-            if edit.where.reaches_generated and edit.where.kind != "all":
-                raise EditNotUsable(f"{edit}: a value per position cannot serve generated tokens.")
+            if edit.where.kind == "generated" or (self._generating and edit.where.reaches_generated):
+                raise EditNotUsable(f"{edit}: a value per position cannot serve generated tokens; positions='prompt'?")
+            if len(set(chosen)) < len(chosen):
+                raise EditNotUsable(f"{edit}: a token is named twice, and its value would not be one.")
             if len(chosen) != value.shape[1]:
                 raise EditNotUsable(
                     f"{edit}: its value at {site} has {value.shape[1]} positions, but {len(chosen)} tokens are edited."
@@ -156,6 +166,8 @@ class Program:
             batch_index, column = (ordinals >= 0).nonzero(as_tuple=True)
             if len(batch_index) == 0:
                 return None
+            if self._rows is None and step.value is not None:
+                self._check_pass(step.edit, step.value, ordinals, clock)
             rows = self._row_of(clock)[batch_index]
             old = grid[batch_index, column]
             value = _gather(step.value, rows, ordinals[batch_index, column])
@@ -171,6 +183,23 @@ class Program:
                 grid[batch_index, column] = new
             return grid
         return new.reshape(grid.shape) if whole else grid.index_put((batch_index, column), new)
+
+    def _check_pass(self, edit: Edit, value: Tensor, ordinals: Tensor, clock: Clock) -> None:
+        """Refuse a value that does not fit a pass whose prompts could not be known beforehand."""
+        n_rows = self._n_rows if self._n_rows > 1 else len(ordinals)
+        if value.shape[0] not in (1, n_rows):
+            raise EditNotUsable(f"{edit}: its value has {value.shape[0]} rows, the pass has {n_rows}.")
+        if value.shape[1] == 1:
+            return
+        lengths = clock.prompt_lengths()
+        if ((ordinals >= 0) & (clock.positions[:, -ordinals.shape[1] :] >= lengths[:, None])).any():
+            raise EditNotUsable(f"{edit}: a value per position cannot serve generated tokens; positions='prompt'?")
+        for n in lengths[(ordinals >= 0).any(-1)].unique().tolist():
+            edited = len(set(edit.where.in_length(n)))
+            if edited != value.shape[1]:
+                raise EditNotUsable(
+                    f"{edit}: its value has {value.shape[1]} positions, but {edited} tokens are edited."
+                )
 
     def _row_of(self, clock: Clock) -> Tensor:
         """Return, per row of the pass, the prompt it belongs to; where prompts are unknown, each row is one."""
@@ -243,8 +272,10 @@ class _Values:
                 f"{edit}: its value holds NaN (rows of different length?). Give one row, or equally many positions."
             )
         value = value.to(device=self._network.device, dtype=self._network.dtype)
-        if self._network.anatomy is None or site.kind == "module":
-            return value[None, None] if not isinstance(source, Activations) else value.unsqueeze(1)
+        if self._network.anatomy is None:
+            return value.unsqueeze(1) if isinstance(source, Activations) else value[None, None]
+        if site.kind == "module":
+            return value[None, None] if isinstance(source, Tensor) else value
         shape = self._network.body.shape(site.kind)
         if edit.units is not None and value.shape[-len(shape) :] != shape:
             shape = (len(edit.units), *shape[1:])
@@ -253,6 +284,8 @@ class _Values:
     def _source_site(self, source: FromPrompt, site: Site) -> Site:
         if source.kind is None:
             return site
+        if site.block is None:
+            raise EditNotUsable(f"{site} lies in no block, so there is no {source.kind} beside it. Leave kind out.")
         return resolve(self._network, f"blocks.{site.block}.{source.kind}")[0]
 
 

@@ -1,6 +1,7 @@
 """`Receipt`: what the edits of a run did, counted while it ran."""
 
 from dataclasses import dataclass
+from math import isnan
 
 import torch
 from torch import Tensor
@@ -17,11 +18,11 @@ class Entry:
     rows: int
     """Rows in which it fired."""
     tokens: int
-    """Token activations changed, summed over rows and passes."""
+    """Token activations changed, summed over rows and passes; without a cache each pass computes all tokens again."""
     change: float
     """Mean L2 norm of the change per token, in units of the activation."""
     relative_change: float
-    """Mean over tokens of ‖Δ‖ / ‖h‖, h being the activation before the edit; 0 where both vanish."""
+    """Mean of ‖Δ‖ / ‖h‖ over the tokens whose activation h before the edit was not zero; NaN where all were."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,10 @@ class Receipt:
             "sites": self.sites,
             "rows": self.rows,
             "tokens": self.tokens,
-            "entries": [vars(one) for one in self.entries],
+            "entries": [
+                {**vars(one), "relative_change": None if isnan(one.relative_change) else one.relative_change}
+                for one in self.entries
+            ],
         }
 
     def __str__(self) -> str:
@@ -76,6 +80,7 @@ class Tally:
         self._tokens = 0
         self._change: Tensor | float = 0.0
         self._relative: Tensor | float = 0.0
+        self._zeros: Tensor | int = 0
 
     def add(self, rows: Tensor, before: Tensor, after: Tensor) -> None:
         """Count tokens (token, …site) that were changed in the given rows."""
@@ -87,7 +92,8 @@ class Tally:
         old = torch.linalg.vector_norm(before.detach().reshape(n, -1), dim=-1)
         size = torch.linalg.vector_norm((after.detach() - before.detach()).reshape(n, -1), dim=-1)
         self._change = self._change + size.sum()
-        self._relative = self._relative + (size / old.clamp(min=torch.finfo(old.dtype).tiny)).sum()
+        self._relative = self._relative + (size / old).nan_to_num(0, posinf=0).sum()
+        self._zeros = self._zeros + (old == 0).sum()
 
     @property
     def fired(self) -> bool:
@@ -98,9 +104,9 @@ class Tally:
         """Close the count."""
         tokens = max(self._tokens, 1)
         rows = len(torch.cat(self._rows).unique()) if self._rows else 0
-        return Entry(
-            self.edit, self.site, rows, self._tokens, float(self._change) / tokens, float(self._relative) / tokens
-        )
+        counted = tokens - int(self._zeros)
+        relative = float(self._relative) / counted if counted else float("nan")
+        return Entry(self.edit, self.site, rows, self._tokens, float(self._change) / tokens, relative)
 
 
 def close(tallies: list[Tally]) -> Receipt:

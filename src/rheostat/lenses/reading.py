@@ -12,6 +12,7 @@ from rheostat.base.errors import BadArgument, SiteNotOffered
 from rheostat.base.names import did_you_mean
 from rheostat.base.shapes import Grid
 from rheostat.edit.plan import PlanLike
+from rheostat.engine.batch import as_prompts
 from rheostat.engine.forward import run
 from rheostat.lenses.lens import Lens, log_softmax
 from rheostat.models.tokens import Prompt
@@ -53,7 +54,10 @@ class Reading:
         source = self.table[self.table["rank"] == 1] if track is None else self.tracked[self.tracked["token"] == track]
         if track is not None and source.empty:
             raise BadArgument(f"{track!r} was not tracked. Give track=[{track!r}] to the lens.")
-        position = int(source["position"].max()) if position is None else position
+        read_at = sorted(set(source["position"]))
+        position = read_at[-1] if position is None else position
+        if position not in read_at:
+            raise BadArgument(f"position {position} was not read. Read: {', '.join(map(str, read_at))}.")
         cells = source[source["position"] == position].sort_values("block", ascending=False, kind="stable")
         what = f"probability of {track!r}" if track else "probability of the top token"
         text = cells["shown"] if track is None else "rank " + cells["rank"].astype(str)
@@ -121,10 +125,13 @@ def read(
     if not 1 <= k <= network.d_vocab:
         raise BadArgument(f"k={k}: from 1 to {network.d_vocab}, the size of the vocabulary.")
     chosen = _points(lens, points)
-    tracked = [network.token_id(text) for text in track]
-    row = network.row(prompt)
+    tracked = list(dict.fromkeys(network.token_id(text) for text in track))
+    given = as_prompts(prompt)
+    if len(given) != 1:
+        raise BadArgument(f"the lens reads one prompt at a time; {len(given)} were given.")
+    row = network.row(given[0])
     sites = [f"blocks.*.{point}" for point in chosen]
-    output = run(network, prompt, edits=edits, capture=sites, capture_at=positions, logits_at=positions)
+    output = run(network, given, edits=edits, capture=sites, capture_at=positions, logits_at=positions)
     assert output.activations is not None
     where = output.positions[0]
     names = [f"blocks.{block}.{point}" for block in range(network.n_blocks) for point in chosen]
@@ -247,6 +254,8 @@ def _long(labels: pd.DataFrame, ids: Tensor, values: Tensor, ranks: Tensor | Non
 
 def _points(lens: Lens, points: Sequence[str]) -> tuple[str, ...]:
     body = lens.network.body
+    if not points:
+        raise BadArgument(f"no decode point is asked for. The usual ones: {', '.join(POINTS)}.")
     readable = ("resid_pre", "attn_in", "attn_out", "resid_mid", "mlp_in", "mlp_out", "resid_post")
     for point in points:
         if point not in readable:

@@ -31,11 +31,6 @@ class Interval:
         """Whether the whole interval lies above zero."""
         return self.low > 0
 
-    @property
-    def below_zero(self) -> bool:
-        """Whether the whole interval lies below zero."""
-        return self.high < 0
-
     def __str__(self) -> str:
         """Return `0.12 [0.05, 0.19], n = 40`."""
         return f"{self.value:.3g} [{self.low:.3g}, {self.high:.3g}], n = {self.n}"

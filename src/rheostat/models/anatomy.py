@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from rheostat.base.errors import BadArgument
+
 Side = Literal["out", "in", "shared", "weights"]
 
 BLOCK_KINDS = (
@@ -47,8 +49,14 @@ class Tap:
 
     @classmethod
     def parse(cls, text: str) -> "Tap":
-        """Read `mlp.down_proj:in`; no suffix means the output, an empty path the block itself."""
+        """Read `mlp.down_proj:in`; no suffix means the output, an empty path the block itself.
+
+        Raises:
+            BadArgument: an unknown suffix.
+        """
         module, _, side = text.partition(":")
+        if side not in _SIDES:
+            raise BadArgument(f"the tap {text!r} ends in ':{side}'. One of: (nothing), :in, :shared, :weights.")
         return cls(module, _SIDES[side])
 
 

@@ -17,8 +17,9 @@ from rheostat.base.errors import (
 )
 from rheostat.base.names import did_you_mean
 from rheostat.models.anatomy import Anatomy
+from rheostat.models.fit import check_fit
 from rheostat.models.gguf import check_complete, convert_once, converted_folder, read_stamp
-from rheostat.models.network import Network, Provenance, check_parts
+from rheostat.models.network import Network, Provenance
 from rheostat.models.quiet import quiet_loading
 from rheostat.models.zoo import BUILT_INS
 
@@ -62,11 +63,13 @@ def open_network(
         revision=revision or getattr(module.config, "_commit_hash", None) or "",
         weight_hash=stamp.get("weight_hash") if next(module.parameters()).dtype == torch.float32 else None,
     )
+    found = anatomy or find_anatomy(module, name)
+    check_fit(module, found)
     return Network(
         module,
         name=name,
         tokenizer=tokenizer or found_tokenizer,
-        anatomy=anatomy or find_anatomy(module, name),
+        anatomy=found,
         provenance=provenance,
     )
 
@@ -116,7 +119,7 @@ def _wrap(module: nn.Module, *, tokenizer: Any, anatomy: Anatomy | None, options
     if anatomy is None and hasattr(module, "config") and hasattr(module, "get_output_embeddings"):
         anatomy = find_anatomy(module, name)
     if anatomy is not None:
-        check_parts(module, anatomy)
+        check_fit(module, anatomy)
     return Network(
         module, name=name, tokenizer=tokenizer, anatomy=anatomy, provenance=Provenance(source="module in memory")
     )

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rheostat.base.errors import CompiledModel, InternalError, NeedsTokenizer, PromptTooLong, SiteNotOffered
+from rheostat.base.errors import CompiledModel, NeedsTokenizer, PromptTooLong, SiteNotOffered
 from rheostat.models.anatomy import Anatomy
 from rheostat.models.tokens import Prompt, Row, Tokens
 
@@ -210,21 +210,3 @@ def refuse_compiled(module: nn.Module, name: str) -> None:
                 f"{name} cannot be read or edited: {where} compiled, and compiled modules skip inner hooks. "
                 "Load it without torch.compile (an OptimizedModule keeps the original as ._orig_mod)."
             )
-
-
-def check_parts(module: nn.Module, anatomy: Anatomy) -> None:
-    """Make sure that every path of an anatomy leads to a module.
-
-    Raises:
-        InternalError: a path leads nowhere.
-    """
-    paths = {anatomy.final, anatomy.unembed} | {
-        tap.module for kind in anatomy.kinds if (tap := anatomy.tap(kind, 0)) is not None
-    }
-    for path in sorted(paths):
-        try:
-            module.get_submodule(path)
-        except AttributeError as error:
-            raise InternalError(
-                f"the anatomy {anatomy.family!r} names {path!r}, which this network has not."
-            ) from error

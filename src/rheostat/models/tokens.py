@@ -33,6 +33,8 @@ class Tokens:
     def encode(self, prompt: Prompt) -> Row:
         """Turn a prompt into a row; the special tokens that the tokenizer adds (such as BOS) count as tokens.
 
+        A text that spells out its BOS token, as chat templates do, does not get a second one.
+
         Raises:
             EmptyPrompt: there is no token.
         """
@@ -50,6 +52,8 @@ class Tokens:
             row = Row(tuple(encoding["input_ids"]), prompt, tuple(tuple(span) for span in encoding["offset_mapping"]))
         else:
             row = Row(tuple(self.tokenizer(prompt)["input_ids"]), prompt)
+        if isinstance(prompt, str) and self._bos is not None and row.ids[:2] == (self._bos, self._bos):
+            row = Row(row.ids[1:], row.text, row.offsets[1:] if row.offsets is not None else None)
         if not row.ids or prompt == "":
             raise EmptyPrompt(f"the prompt {prompt!r} holds no token. Give at least one word.")
         return row
@@ -97,11 +101,18 @@ class Tokens:
                 shown.append("␣")
             elif 0xDC80 <= ord(character) <= 0xDCFF:
                 shown.append(f"\\x{ord(character) - 0xDC00:02x}")
-            elif character in "␣\\" or not character.isprintable():
-                shown.append(character.encode("unicode_escape").decode() if character != "␣" else "\\u2423")
+            elif character == "␣" or (0x80 <= ord(character) <= 0xFF and not character.isprintable()):
+                shown.append(f"\\u{ord(character):04x}")  # `\\xa0` is the stray byte
+            elif character == "\\" or not character.isprintable():
+                shown.append(character.encode("unicode_escape").decode())
             else:
                 shown.append(character)
         return "".join(shown)
+
+    @cached_property
+    def _bos(self) -> int | None:
+        token: int | None = getattr(self.tokenizer, "bos_token_id", None)
+        return token
 
     @cached_property
     def _special(self) -> frozenset[int]:

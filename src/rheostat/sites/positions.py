@@ -1,5 +1,6 @@
 """Which tokens: `Positions`, always counted in the row's own tokens (special tokens included), never in pads."""
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -40,12 +41,12 @@ class Positions:
                 raise BadArgument("positions='' names no token. Use 'all', 'last', an index, a slice or a substring.")
             return cls(asked) if asked in _KEYWORDS else cls("substring", asked)  # type: ignore[arg-type]
         if isinstance(asked, slice):
+            if asked.step == 0:
+                raise BadArgument("positions: the step of a slice is not 0.")
             return cls("slice", (asked.start, asked.stop, asked.step))
-        if isinstance(asked, bool) or not isinstance(asked, int | Sequence):
-            raise BadArgument(f"positions={asked!r} is no keyword, index, slice, list of indices or substring.")
-        if isinstance(asked, int):
-            return cls("index", asked)
-        return cls("indices", tuple(int(index) for index in asked))
+        if isinstance(asked, Sequence):
+            return cls("indices", tuple(map(_as_index, asked)))
+        return cls("index", _as_index(asked))
 
     @classmethod
     def substring(cls, text: str) -> "Positions":
@@ -85,6 +86,8 @@ class Positions:
             case "index":
                 return (_inside(self.value, n),)
             case "indices":
+                if not self.value:
+                    raise PositionNotFound("positions=[] names no token.")
                 return tuple(_inside(index, n) for index in self.value)
         raise BadArgument(f"the substring {self.value!r} can only be found in a prompt that was given as text.")
 
@@ -112,8 +115,8 @@ class Positions:
                 return cls("index", value)
             if kind == "indices" and isinstance(value, list) and all(isinstance(one, int) for one in value):
                 return cls("indices", tuple(value))
-            if kind == "slice" and isinstance(value, list) and len(value) == 3:
-                return cls("slice", tuple(None if one is None else int(one) for one in value))
+            if kind == "slice" and _is_slice(value):
+                return cls.parse(slice(*value))
         raise BadArgument(
             f'{data!r} names no positions: one of {", ".join(_KEYWORDS)}, or {{"index": 3}} and the like.'
         )
@@ -125,6 +128,20 @@ class Positions:
             start, stop, step = ("" if one is None else str(one) for one in self.value)
             return f"[{start}:{stop}{':' + step if step else ''}]"
         return repr(self.value)
+
+
+def _as_index(asked: object) -> int:
+    """Return an integer, numpy's too."""
+    try:
+        if not isinstance(asked, bool):
+            return operator.index(asked)  # type: ignore[arg-type]
+    except TypeError:
+        pass
+    raise BadArgument(f"positions: {asked!r} is no keyword, index, slice, list of indices or substring.")
+
+
+def _is_slice(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 3 and all(one is None or isinstance(one, int) for one in value)
 
 
 def _inside(index: int, n: int) -> int:

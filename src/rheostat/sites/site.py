@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import lru_cache
 
 import pandas as pd
 
@@ -21,14 +20,12 @@ _TRANSFORMER_LENS = {
     "hook_mlp_out": "mlp_out",
     "hook_in": "resid_pre",
     "hook_out": "resid_post",
-    "attn.hook_out": "attn_out",
     "attn.hook_z": "heads",
     "attn.hook_pattern": "pattern",
-    "mlp.hook_out": "mlp_out",
     "mlp.hook_post": "neurons",
 }
-"""TransformerLens's names for what we have; its `hook_mlp_in` is before the norm and its `hook_embed` lacks the
-positions, so they are no aliases."""
+"""TransformerLens's names for what we have. No aliases: its `hook_mlp_in` is before the norm, its `hook_embed` lacks
+the positions, and its `attn.hook_out` and `mlp.hook_out` are before Gemma's post-norm."""
 
 _BLOCK_SITE = re.compile(r"blocks\.(?P<blocks>\*|-?\d+(?:-\d+)?)\.(?P<kind>.+)")
 
@@ -189,6 +186,5 @@ def _module_sites(network: Network, asked: str) -> tuple[Site, ...]:
     )
 
 
-@lru_cache(maxsize=32)
 def _module_paths(network: Network) -> tuple[str, ...]:
     return tuple(path for path, _ in network.module.named_modules() if path)
