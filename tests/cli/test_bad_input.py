@@ -1,5 +1,7 @@
 """Whatever is typed wrong: one clear line on stderr, exit code 2, and no file written."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,10 +9,29 @@ import torch
 from safetensors.torch import save_file
 
 import rheostat as rh
+from rheostat.report.folder import write_record
+from rheostat.studies.record import Record
 from tests.cli.conftest import Type
 
 PROMPT = "The capital of Germany is"
+RECORD = Record(
+    study="demo",
+    title="",
+    source="",
+    arguments={},
+    seed=0,
+    models=(),
+    versions={},
+    started="",
+    seconds=0.0,
+)
 SCALE = '{"format": "rheostat-plan-1", "edits": [{"edit": "scale", "site": "blocks.0.mlp_out", "factor": 2.0%s}]}'
+
+
+def entry(edit: object, **settings: object) -> str:
+    """Return a plan of one edit, as JSON."""
+    one = {"edit": edit, "site": "blocks.0.mlp_out", **settings}
+    return json.dumps({"format": "rheostat-plan-1", "edits": [one]})
 
 
 def refused(type_in: Type, *arguments: str) -> str:
@@ -33,6 +54,14 @@ def refused(type_in: Type, *arguments: str) -> str:
         (["lens", "a", "--k", "0"], "'--k'"),
         (["lens", "a", "--factor", "much"], "'--factor'"),
         (["generate", "a", "--max-new-tokens", "0"], "'--max-new-tokens'"),
+        (["lens", "a", "--at", "3"], "--at 3 says nothing without --replace or --mix."),
+        (["lens", "a", "--mix-kind", "foo"], "--mix-kind foo says nothing without --mix."),
+        (["generate", "a", "--factor", "2"], "--factor 2.0 says nothing without --mix."),
+        (["generate", "a", "--factor", "0.7", "--replace", "blocks.0.mlp_out=b"], "--factor 0.7 says nothing"),
+        (["generate", "a", "--temperature", "1", "--seed", "9" * 44], "'--seed'"),
+        (["generate", "a", "--temperature", "1", "--seed", str(2**63)], "'--seed'"),
+        (["run", "decoding", "--seed", "-1"], "'--seed'"),
+        (["check", "--attention", "flash"], "'--attention'"),
         (["run", "decodin"], "StudyNotFound: no study 'decodin'. Closest: decoding."),
         (["claims", "nowhere"], "nowhere/record.json cannot be read"),
         (["sites", "smolm2-135m-instruct"], "ModelNotFound: no model 'smolm2-135m-instruct'. Closest: smollm2"),
@@ -68,6 +97,7 @@ def test_what_needs_no_model_to_be_refused(type_in: Type, arguments: list[str], 
         (["generate", PROMPT, "--top-k", "5"], "give a temperature too"),
         (["generate", PROMPT, "--replace", "blocks.0.attn_out"], "write SITE=PROMPT"),
         (["generate", PROMPT, "--replace", "=The"], "write SITE=PROMPT"),
+        (["generate", PROMPT, "--replace", "blocks.0.attn_out=The", "--at", ""], "names no token"),
         (
             ["generate", PROMPT, "--replace", "blocks.0.atn_out=The"],
             "SiteNotFound: no site 'blocks.0.atn_out' in tiny.",
@@ -92,6 +122,23 @@ def test_what_a_model_refuses(type_in: Type, tiny: str, arguments: list[str], sa
         ("plan.json", SCALE % ', "strength": NaN', "strength nan is not a finite number"),
         ("plan.json", SCALE.replace("2.0", "NaN") % "", "factor nan is not a finite number"),
         ("plan.json", SCALE % ', "positions": 3', "names no positions"),
+        ("plan.json", entry("scale"), "scale lacks the setting 'factor': a number."),
+        ("plan.json", entry("scale", factor="2"), "scale: the setting 'factor' takes a number, not '2'."),
+        ("plan.json", entry("scale", factor=10**400), "the setting 'factor' takes a number, not 1000"),
+        ("plan.json", entry("zero", site=3), "zero: the setting 'site' takes a text, not 3."),
+        ("plan.json", entry("zero", units=5), "zero: the setting 'units' takes a list of whole numbers, not 5."),
+        ("plan.json", entry("zero", units=[0.5]), "takes a list of whole numbers, not [0.5]."),
+        ("plan.json", entry("zero", strength=True), "zero: the setting 'strength' takes a number, not True."),
+        ("plan.json", entry("mix", prompt=5), "mix: the setting 'prompt' takes a text, not 5."),
+        ("plan.json", entry("mix"), "mix lacks the setting 'prompt': a text."),
+        ("plan.json", entry("add", vector=[1, 2]), "takes a tensor, captured activations or a prompt, not [1, 2]."),
+        ("plan.json", entry("add", vector=3), "takes a tensor, captured activations or a prompt, not 3."),
+        ("plan.json", entry("add", vector={}), "takes a tensor, captured activations or a prompt, not {}."),
+        ("plan.json", entry("add", vector={"tensor": [1]}), "the plan is incomplete: no tensor [1]. It holds: none."),
+        ("plan.json", entry("add", vector={"activations": 3}), "activations of the setting 'vector' are described"),
+        ("plan.json", entry("replace", value={"prompt": 5}), "source: the setting 'prompt' takes a text, not 5."),
+        ("plan.json", entry("replace", value={"prompt": "a", "knid": "x"}), "Closest: kind"),
+        ("plan.json", entry(["scale"]), "no edit ['scale']."),
         ("plan.safetensors", "not safetensors at all", "cannot be read as a plan"),
         ("plan.txt", SCALE % "", "a plan is a .json or .safetensors file"),
     ],
@@ -111,21 +158,101 @@ def test_a_truncated_plan_and_a_file_of_weights_are_refused(type_in: Type, tiny:
     assert type_in("generate", "The", "--edit", "good.safetensors", "--model", tiny).code == 0
 
 
-@pytest.mark.parametrize("option", ["--html", "--csv", "--png"])
-def test_an_output_that_exists_is_kept_unless_asked(type_in: Type, tiny: str, option: str):
-    Path("out").write_text("mine")
-    line = refused(type_in, "lens", "The", option, "out", "--model", tiny)
-    assert line == "WouldOverwrite: out exists. Give another name, or --overwrite."
-    assert Path("out").read_text() == "mine"
+NOTHING_LOADED = ("--model", "no-such-model")
+"""Whatever is refused before this model is looked for was refused before anything was computed."""
 
 
-def test_an_output_that_cannot_be_written_is_refused_before_the_model_is_loaded(type_in: Type):
+@pytest.mark.parametrize("name", ["out.html", "out.csv", "out.png"])
+def test_an_output_that_exists_is_kept_unless_asked(type_in: Type, name: str):
+    Path(name).write_text("mine")
+    line = refused(type_in, "lens", "The", f"--{name[4:]}", name, *NOTHING_LOADED)
+    assert line == (
+        f"WouldOverwrite: {name} exists. Give another name, or allow overwriting (--overwrite, overwrite=True)."
+    )
+    assert Path(name).read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--html", "file/lens.html"], "FileNotUsable: file/lens.html cannot be written (Not a directory)."),
+        (["--html", "folder.html", "--overwrite"], "FileNotUsable: folder.html is a folder"),
+        (["--html", "n" * 300 + ".html"], "File name too long"),
+        (["--csv", "/proc/lens.csv"], "FileNotUsable: /proc/lens.csv cannot be written"),
+        (["--csv", "device.csv", "--overwrite"], "FileNotUsable: device.csv is no regular file"),
+        (["--png", "pic.jpg"], "BadArgument: --png pic.jpg: give a name that ends in .png."),
+        (["--png", "."], "ends in .png."),
+        (["--csv", "x.csv", "--png", "x.csv"], "--png x.csv: give a name that ends in .png."),
+        (["--html", "page"], "--html page: give a name that ends in .html or .htm."),
+        (["--png", "lens.png", "--track", " Berlin"], "WouldOverwrite: lens-tracked.png exists."),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_refused_before_the_model_is_loaded(
+    type_in: Type, options: list[str], said: str
+):
     Path("file").write_text("")
-    line = refused(type_in, "lens", "The", "--html", "file/lens.html", "--model", "no-such-model")
-    assert line.startswith("FileNotUsable: file")
-    Path("folder").mkdir()
-    line = refused(type_in, "lens", "The", "--html", "folder", "--overwrite", "--model", "no-such-model")
-    assert line.startswith("FileNotUsable: folder is a folder")
+    Path("lens-tracked.png").write_text("")
+    Path("folder.html").mkdir()
+    Path("device.csv").symlink_to("/dev/null")
+    assert said in refused(type_in, "lens", "The", *options, *NOTHING_LOADED)
+
+
+def test_a_refused_command_leaves_no_folder_behind(type_in: Type):
+    assert "ModelNotFound" in refused(type_in, "lens", "The", "--csv", "newdir/deep/x.csv", *NOTHING_LOADED)
+
+
+@pytest.mark.parametrize("command", [["demo"], ["run", "decoding"]])
+def test_a_folder_that_cannot_be_used_is_refused_before_the_model_is_loaded(type_in: Type, command: list[str]):
+    Path("file").write_text("")
+    for out in ("file", "file/inside", "/proc/out", "n" * 300):
+        line = refused(type_in, *command, "--out", out, *NOTHING_LOADED)
+        assert line.startswith("FileNotUsable") and out in line
+    Path("odd").mkdir()
+    Path("odd/figures").write_text("")
+    assert "odd/figures" in refused(type_in, *command, "--out", "odd", *NOTHING_LOADED)
+
+
+@pytest.mark.parametrize("command", [["demo"], ["run", "decoding"]])
+@pytest.mark.parametrize("name", ["index.html", "record.json", "figures/lens.png"])
+def test_a_folder_of_something_else_is_kept_unless_asked(type_in: Type, command: list[str], name: str):
+    path = Path("dd") / name
+    path.parent.mkdir(parents=True)
+    path.write_text("mine")
+    said = refused(type_in, *command, "--out", "dd", *NOTHING_LOADED)
+    assert said.startswith("WouldOverwrite: dd/") and "--overwrite" in said
+    assert "ModelNotFound" in refused(type_in, *command, "--out", "dd", "--overwrite", *NOTHING_LOADED)
+    assert path.read_text() == "mine"
+
+
+def test_a_demo_replaces_an_earlier_demo_and_no_other_record(type_in: Type):
+    write_record(RECORD, Path("dd"))
+    assert "ModelNotFound" in refused(type_in, "demo", "--out", "dd", *NOTHING_LOADED)
+    assert "WouldOverwrite" in refused(type_in, "run", "decoding", "--out", "dd", *NOTHING_LOADED)
+    write_record(replace(RECORD, study="decoding"), Path("dd"), overwrite=True)
+    assert "WouldOverwrite" in refused(type_in, "demo", "--out", "dd", *NOTHING_LOADED)
+    assert "WouldOverwrite" in refused(type_in, "run", "decoding", "--out", "dd", *NOTHING_LOADED)
+
+
+def test_an_interrupted_run_may_go_on(type_in: Type):
+    Path("dd/steps").mkdir(parents=True)
+    Path("dd/index.html").write_text("half of a record: record.json comes last")
+    assert "ModelNotFound" in refused(type_in, "run", "decoding", "--out", "dd", *NOTHING_LOADED)
+
+
+def test_claims_are_not_written_over_a_file(type_in: Type):
+    Path("claims.md").write_text("mine")
+    assert "WouldOverwrite: claims.md" in refused(type_in, "claims", "nowhere", "--out", "claims.md")
+    assert "ends in .md" in refused(type_in, "claims", "nowhere", "--out", "claims.html")
+
+
+def test_a_hub_name_that_leads_nowhere_is_one_line(type_in: Type, monkeypatch: pytest.MonkeyPatch):
+    import transformers
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("the hub does not know it")
+
+    monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", refuse)
+    assert refused(type_in, "sites", "org/nosuchmodel").startswith("ModelNotFound: no model 'org/nosuchmodel'")
 
 
 @pytest.mark.parametrize("content", [b"", b"hello\n", None], ids=["empty", "another kind", "truncated"])

@@ -1,5 +1,6 @@
 """What commands print and leave: data on stdout, remarks on stderr, rows as promised, quiet ends."""
 
+import importlib.metadata
 import json
 import shlex
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from rheostat.base.errors import InternalError
@@ -26,6 +28,13 @@ try:
 finally:
     print([name for name in %r if name in sys.modules], file=sys.stderr)
 """
+
+
+def test_the_version_is_said_without_loading_anything_heavy():
+    command_line = [sys.executable, "-c", SHOW_HELP % (HEAVY,), "--version"]
+    done = subprocess.run(command_line, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "[]\n")
+    assert done.stdout == f"rheostat {importlib.metadata.version('rheostat')}\n"
 
 
 @pytest.mark.parametrize("command", [None, *COMMANDS])
@@ -108,6 +117,61 @@ def test_files_are_written_and_said(type_in: Type, tiny: str):
     assert Path("a/b.csv").read_text().startswith("block,point,position,token,probability,rank")
     assert "Germany" in Path("c.html").read_text(encoding="utf-8")
     assert sorted(str(path) for path in Path().rglob("*")) == ["a", "a/b.csv", "c.html"]
+
+
+def test_tracked_tokens_get_rows_and_pictures_of_their_own(type_in: Type, tiny: str):
+    track = ("--track", " Berlin", "--track", " Paris", "--track", " Paris")
+    typed = type_in("lens", PROMPT, *track, "--k", "1", "--json", "--csv", "a.csv", "--png", "a.png", "--model", tiny)
+    rows = json.loads(typed.out)
+    assert typed.code == 0 and typed.err.count("wrote") == 4
+    for token in (" Berlin", " Paris"):
+        assert len([row for row in rows if row["token"] == token]) == 2 * 4
+    places = [(row["block"], row["point"], row["position"], row["token"]) for row in rows]
+    assert len(places) == len(set(places)) == len(pd.read_csv("a.csv"))
+    pictures = [Path(name).read_bytes() for name in ("a.png", "a-tracked.png", "a-tracked-2.png")]
+    assert len(set(pictures)) == 3 and all(picture.startswith(b"\x89PNG") for picture in pictures)
+
+
+@pytest.mark.parametrize("option", ["--csv", "--png", "--html"])
+def test_a_file_that_cannot_be_finished_leaves_the_old_one(
+    type_in: Type, tiny: str, option: str, monkeypatch: pytest.MonkeyPatch
+):
+    path = Path(f"out.{option[2:]}")
+    path.write_text("old")
+
+    def break_off(self: Path, content: bytes) -> None:
+        with self.open("wb") as stream:
+            stream.write(content[:3])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "write_bytes", break_off)
+    assert type_in("lens", PROMPT, option, str(path), "--overwrite", "--model", tiny).code == 130
+    assert path.read_text() == "old" and list(Path().iterdir()) == [path]
+
+
+def test_a_demo_can_be_shown_again_in_its_folder(type_in: Type, tiny: str):
+    prompts = ("--prompt", PROMPT, "--other", "France", "--model", tiny, "--out", "dd")
+    for _ in range(2):
+        typed = type_in("demo", *prompts, "--json")
+        assert typed.code == 0, typed.err
+    assert type_in("demo", *prompts, "--out", "dd/figures").code == 0  # a folder that holds nothing of these names
+
+
+def test_eager_attention_gives_the_same_text_and_is_used(type_in: Type, tiny: str, monkeypatch: pytest.MonkeyPatch):
+    from transformers import AutoModelForCausalLM
+
+    asked, load = [], AutoModelForCausalLM.from_pretrained
+
+    def watch(*args: object, **options: object) -> object:
+        asked.append(options["attn_implementation"])
+        return load(*args, **options)
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", watch)
+    said = {type_in("generate", PROMPT, *how, "--model", tiny).out for how in ([], ["--attention", "eager"])}
+    assert len(said) == 1 and asked == [None, "eager"]
+    assert type_in("check", tiny, "--attention", "eager").code == 0
+    assert type_in("lens", PROMPT, "--attention", "sdpa", "--model", tiny).code == 0
+    assert asked[2:] == ["eager", "sdpa"]
 
 
 # --- terminals and pipes ----------------------------------------------------------------------------------------------

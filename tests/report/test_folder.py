@@ -1,6 +1,7 @@
 """A record comes back from its folder as it was; what is damaged is named."""
 
 import dataclasses
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rheostat.base.errors import FileNotUsable, InternalError
+from rheostat.base.errors import FileNotUsable, InternalError, WouldOverwrite
 from rheostat.base.shapes import BlockDiagram, Grid, Profile, Scatter
 from rheostat.report.folder import read_record, write_record
 from rheostat.studies.record import Measurement, Record, Section, Verdict
@@ -185,3 +186,25 @@ def test_a_damaged_record_json_is_refused(folder, text):
     (folder / "record.json").write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(FileNotUsable, match=r"record\.json"):
         read_record(folder)
+
+
+def test_a_record_that_is_there_is_replaced_only_when_asked(tmp_path):
+    write_record(record(), tmp_path)
+    with pytest.raises(WouldOverwrite):
+        write_record(record(title="another"), tmp_path)
+    assert read_record(tmp_path).title == record().title
+    write_record(record(title="another"), tmp_path, overwrite=True)
+    assert read_record(tmp_path).title == "another"
+
+
+def test_a_full_disk_is_told_in_one_line_and_leaves_what_was_there(tmp_path, monkeypatch):
+    write_record(record(), tmp_path)
+
+    def full(*_arguments, **_settings):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", full)
+    with pytest.raises(FileNotUsable, match="No space left on device"):
+        write_record(record(title="another"), tmp_path, overwrite=True)
+    assert read_record(tmp_path).title == record().title
+    assert not list(tmp_path.rglob("*.part"))

@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, and the folders where rheostat keeps things."""
 
+import errno
 import os
 import shutil
 import tempfile
@@ -41,7 +42,11 @@ def prepare_cache(folder: Path, *, bytes_needed: int) -> Path:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; it becomes `path` when the block ends well, and vanishes otherwise."""
+    """Yield a temporary path beside `path`; it becomes `path` when the block ends well, and vanishes otherwise.
+
+    Raises:
+        FileNotUsable: the disk is full.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
     os.close(handle)
@@ -50,6 +55,10 @@ def atomic_file(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.chmod(0o644)
         temporary.replace(path)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise FileNotUsable(f"{path} cannot be written ({os.strerror(error.errno)}). Free some space.") from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

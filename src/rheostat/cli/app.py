@@ -1,7 +1,10 @@
 """The commands, put together. Importing it loads typer, and nothing that computes."""
 
+from typing import Annotated
+
 import typer
 
+from rheostat import __version__
 from rheostat.cli import check, claims, demo, generate, lens, models, run, sites, studies
 
 app = typer.Typer(
@@ -13,6 +16,25 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: twice as fast, and lines that can be copied
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(asked: bool) -> bool:
+    if asked:
+        print(f"rheostat {__version__}")
+        raise typer.Exit
+    return asked
+
+
+VersionOption = Annotated[
+    bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+]
+
+
+@app.callback()
+def common(version: VersionOption = False) -> None:
+    """Take the options that stand before the command."""
+
+
 for module in (lens, generate, demo, run, studies, models, sites, check, claims):
     name = module.__name__.rpartition(".")[2]
     app.command(name=name, epilog=module.EXAMPLE)(module.command)

@@ -17,6 +17,7 @@ def command(
     json: options.JsonOption = False,
     dtype: options.DtypeOption = "float32",
     device: options.DeviceOption = "cpu",
+    attention: options.AttentionOption = None,
 ) -> None:
     """Verify that the parts of a model add up.
 
@@ -24,7 +25,7 @@ def command(
     """
     from rheostat.model import load
 
-    loaded = load(model, dtype=dtype, device=device)
+    loaded = load(model, dtype=dtype, device=device, attention=attention)
     found = loaded.check(prompt)
     if json:
         options.print_json(

@@ -12,13 +12,14 @@ EXAMPLE = "Example: rheostat claims runs/decoding --out claims.md"
 
 def command(
     records: Annotated[list[Path], typer.Argument(help="Folders of runs.")],
-    out: Annotated[Path | None, typer.Option(help="Write here instead of stdout.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write here (.md) instead of stdout.")] = None,
     overwrite: options.OverwriteOption = False,
 ) -> None:
     """Write the table of claims and verdicts.
 
     Claims without a record are shown as not run.
     """
+    options.check_output("--out", out, ".md", overwrite=overwrite)
     from rheostat.report.claims import claims_markdown
     from rheostat.report.folder import read_record
     from rheostat.studies.run import all_claims
@@ -26,9 +27,5 @@ def command(
     text = claims_markdown([read_record(folder) for folder in records], all_claims())
     if out is None:
         print(text)
-        return
-
-    def write(path: Path) -> None:
-        path.write_text(text, encoding="utf-8")
-
-    options.written(out, write, overwrite=overwrite)
+    else:
+        options.write(out, text, overwrite=overwrite)

@@ -18,6 +18,7 @@ def command(
     out: Annotated[
         Path, typer.Option(help="Folder of the page and the pictures; an earlier demo there is replaced.")
     ] = Path("demo"),
+    overwrite: options.OverwriteOption = False,
     json: options.JsonOption = False,
 ) -> None:
     """Show the main job: read, find, edit exactly there, compare.
@@ -25,13 +26,14 @@ def command(
     Reads every layer's guess, finds where the concept is read, replaces that one activation, and shows what changed.
     """
     from rheostat.model import load
-    from rheostat.report.folder import write_record
+    from rheostat.report.folder import record_folder, write_record
     from rheostat.report.terminal import frame_table, grid_table
     from rheostat.studies.demonstration import demonstrate
 
+    record_folder(out, overwrite=overwrite, replaces="demo")
     loaded = load(model)
     found = demonstrate(loaded, prompt, other, concept)
-    write_record(found.record, out)
+    write_record(found.record, out, overwrite=True)
     if json:
         options.print_json(found.to_dict())
         return

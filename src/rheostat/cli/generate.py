@@ -18,7 +18,7 @@ def command(
     edit: options.EditOption = None,
     replace: options.ReplaceOption = None,
     mix: options.MixOption = None,
-    factor: options.FactorOption = 0.7,
+    factor: options.FactorOption = None,
     mix_kind: options.MixKindOption = None,
     at: options.AtOption = None,
     max_new_tokens: Annotated[int, typer.Option(help="Tokens to write at most.", min=1)] = 20,
@@ -29,6 +29,7 @@ def command(
     json: options.JsonOption = False,
     dtype: options.DtypeOption = "float32",
     device: options.DeviceOption = "cpu",
+    attention: options.AttentionOption = None,
 ) -> None:
     """Continue prompts, with edits applied at every step.
 
@@ -38,7 +39,7 @@ def command(
     from rheostat.model import load
 
     plan = options.edits(edit, replace, mix, factor=factor, mix_kind=mix_kind, at=at)
-    loaded = load(model, dtype=dtype, device=device)
+    loaded = load(model, dtype=dtype, device=device, attention=attention)
     written = loaded.generate(
         prompts, plan, max_new_tokens=max_new_tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
     )

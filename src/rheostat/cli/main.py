@@ -51,7 +51,10 @@ def _run(arguments: list[str]) -> int:
 
 
 def _prepare_streams() -> None:
-    """Let no character that the locale lacks stop a command, and show rheostat's own remarks on stderr."""
+    """Let no character that the locale lacks stop a command, and show rheostat's own remarks on stderr.
+
+    What only tells what is being waited for goes to terminals: elsewhere an error is one line, with nothing before it.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -59,7 +62,7 @@ def _prepare_streams() -> None:
     remarks.setFormatter(logging.Formatter("%(message)s"))
     log = logging.getLogger("rheostat")
     log.handlers, log.propagate = [remarks], False
-    log.setLevel(logging.INFO)
+    log.setLevel(logging.INFO if sys.stderr.isatty() else logging.WARNING)
 
 
 def _one_line(message: object) -> str:

@@ -3,13 +3,14 @@
 import json
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from rheostat.base.errors import BadArgument, EditNotUsable, FileNotUsable
+from rheostat.base.files import atomic_file, output_path
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,9 +23,13 @@ DEFAULT_MODEL = "smollm2-135m-instruct"
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="Built-in name, hub name, folder or .gguf file.")]
 DtypeOption = Annotated[str, typer.Option(help="float64, float32, bfloat16 or float16.")]
 DeviceOption = Annotated[str, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps.")]
+AttentionOption = Annotated[
+    Literal["sdpa", "eager"] | None,
+    typer.Option(help="How attention is computed: sdpa or eager. Default: what the model prefers, mostly sdpa."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
-SeedOption = Annotated[int, typer.Option(help="Seed of everything that is drawn.")]
+SeedOption = Annotated[int, typer.Option(help="Seed of everything that is drawn.", min=0, max=2**63 - 1)]
 EditOption = Annotated[
     list[Path] | None, typer.Option("--edit", help="A saved plan (.json or .safetensors). Repeatable.")
 ]
@@ -40,7 +45,7 @@ MixOption = Annotated[
         "--mix", metavar="SITE=PROMPT", help="Add the other prompt's last-token activation, times --factor, there."
     ),
 ]
-FactorOption = Annotated[float, typer.Option(help="Factor of --mix.")]
+FactorOption = Annotated[float | None, typer.Option(help="Factor of --mix. Default: 0.7.")]
 MixKindOption = Annotated[
     str | None,
     typer.Option(
@@ -70,21 +75,29 @@ def edits(
     replace: Sequence[str] | None,
     mix: Sequence[str] | None,
     *,
-    factor: float,
+    factor: float | None,
     mix_kind: str | None,
     at: str | None,
 ) -> "list[Edit]":
-    """Build the plan that the options describe; --replace changes the last token by default, --mix every token."""
+    """Build the plan that the options describe; --replace changes the last token by default, --mix every token.
+
+    Raises:
+        BadArgument: an option describes an edit that is not there.
+    """
+    _needs("--factor", factor, "--mix", mix)
+    _needs("--mix-kind", mix_kind, "--mix", mix)
+    _needs("--at", at, "--replace or --mix", [*(replace or ()), *(mix or ())])
     from rheostat.edit.patching import Mix, Replace
     from rheostat.edit.source import FromPrompt
 
     found: list[Edit] = [edit for path in files or () for edit in _read_plan(path)]
     for text in replace or ():
         site, prompt = _site_and_prompt("--replace", text)
-        found.append(Replace(site, FromPrompt(prompt), positions=positions(at or "last")))
+        found.append(Replace(site, FromPrompt(prompt), positions=positions("last" if at is None else at)))
     for text in mix or ():
         site, prompt = _site_and_prompt("--mix", text)
-        found.append(Mix(site, prompt, factor, mix_kind, positions=positions(at or "all")))
+        times = 0.7 if factor is None else factor
+        found.append(Mix(site, prompt, times, mix_kind, positions=positions("all" if at is None else at)))
     return found
 
 
@@ -106,12 +119,30 @@ def note(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def written(path: Path, write: Callable[[Path], None], *, overwrite: bool) -> None:
-    """Write a file unless it exists, and say so on stderr."""
-    from rheostat.base.files import output_path
+def check_output(option: str, path: Path | None, *suffixes: str, overwrite: bool) -> None:
+    """Check an output's name, if one is given, before anything is computed. Other kinds of output end otherwise.
 
-    write(output_path(path, overwrite=overwrite))
+    Raises:
+        BadArgument: the name ends in none of `suffixes`.
+        WouldOverwrite, FileNotUsable
+    """
+    if path is None:
+        return
+    if path.suffix.lower() not in suffixes:
+        raise BadArgument(f"{option} {path}: give a name that ends in {' or '.join(suffixes)}.")
+    output_path(path, overwrite=overwrite)
+
+
+def write(path: Path, content: str | bytes, *, overwrite: bool) -> None:
+    """Write a file, whole or not at all, and say so on stderr."""
+    with atomic_file(output_path(path, overwrite=overwrite)) as target:
+        target.write_bytes(content.encode() if isinstance(content, str) else content)
     note(f"wrote {path}")
+
+
+def _needs(option: str, value: object, edit: str, given: Sequence[str] | None) -> None:
+    if value is not None and not given:
+        raise BadArgument(f"{option} {value} says nothing without {edit}. Give {edit} too, or leave {option} out.")
 
 
 def _without_nan(value: Any) -> Any:

@@ -28,18 +28,15 @@ def command(
     The record holds tables, figures, verdicts and an HTML page. An interrupted run goes on where it stopped when the
     same command is typed again.
     """
-    from rheostat.base.errors import WouldOverwrite
+    from rheostat.report.folder import record_folder, write_record
+    from rheostat.report.terminal import verdict_table
     from rheostat.studies.run import card_of, run_study
 
     card_of(study)
     folder = out or Path("runs") / (f"{study}-quick" if quick else study)
-    if (folder / "record.json").exists() and not overwrite:
-        raise WouldOverwrite(f"{folder} holds a finished run. Give --out another folder, or --overwrite.")
+    record_folder(folder, overwrite=overwrite)
     record = run_study(study, folder=folder, models=model, quick=quick, seed=seed)
-    from rheostat.report.folder import write_record
-    from rheostat.report.terminal import verdict_table
-
-    write_record(record, folder)
+    write_record(record, folder, overwrite=True)
     if json:
         options.print_json(
             {"folder": str(folder), "seconds": record.seconds, "verdicts": [_verdict(one) for one in record.verdicts]}

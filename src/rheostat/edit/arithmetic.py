@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from jaxtyping import Float
 from torch import Tensor
 
 from rheostat.edit.edit import Edit, finite
@@ -19,7 +20,9 @@ class Add(Edit):
         """The vector."""
         return self.vector
 
-    def change(self, activation: Tensor, value: Tensor | None) -> Tensor:
+    def change(
+        self, activation: Float[Tensor, "token *site"], value: Float[Tensor, "..."] | None
+    ) -> Float[Tensor, "token *site"]:
         """Add the scaled value."""
         assert value is not None
         return activation + (value if self.strength == 1 else self.strength * value)
@@ -35,7 +38,9 @@ class Scale(Edit):
         super().__post_init__()
         object.__setattr__(self, "factor", finite(self, "factor"))
 
-    def change(self, activation: Tensor, value: Tensor | None) -> Tensor:
+    def change(
+        self, activation: Float[Tensor, "token *site"], value: Float[Tensor, "..."] | None
+    ) -> Float[Tensor, "token *site"]:
         """Multiply."""
         return activation * (1 + self.strength * (self.factor - 1))
 
@@ -44,6 +49,8 @@ class Scale(Edit):
 class Zero(Edit):
     """h · (1 − strength): ablation by zero."""
 
-    def change(self, activation: Tensor, value: Tensor | None) -> Tensor:
+    def change(
+        self, activation: Float[Tensor, "token *site"], value: Float[Tensor, "..."] | None
+    ) -> Float[Tensor, "token *site"]:
         """Shrink towards zero."""
         return activation * 0 if self.strength == 1 else activation * (1 - self.strength)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from rheostat.base.errors import BadArgument, EditNotUsable
@@ -66,7 +67,9 @@ class Edit(ABC):
         return None
 
     @abstractmethod
-    def change(self, activation: Tensor, value: Tensor | None) -> Tensor:
+    def change(
+        self, activation: Float[Tensor, "token *site"], value: Float[Tensor, "..."] | None
+    ) -> Float[Tensor, "token *site"]:
         """Return the new activations of the chosen tokens.
 
         Args:

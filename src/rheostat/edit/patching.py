@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from jaxtyping import Float
 from torch import Tensor
 
 from rheostat.edit.edit import Edit, finite
@@ -19,7 +20,9 @@ class Replace(Edit):
         """The value."""
         return self.value
 
-    def change(self, activation: Tensor, value: Tensor | None) -> Tensor:
+    def change(
+        self, activation: Float[Tensor, "token *site"], value: Float[Tensor, "..."] | None
+    ) -> Float[Tensor, "token *site"]:
         """Move towards the value."""
         assert value is not None
         return value.expand_as(activation) if self.strength == 1 else activation + self.strength * (value - activation)
@@ -48,7 +51,9 @@ class Mix(Edit):
         """The other prompt's last token."""
         return FromPrompt(self.prompt, "last", self.kind)
 
-    def change(self, activation: Tensor, value: Tensor | None) -> Tensor:
+    def change(
+        self, activation: Float[Tensor, "token *site"], value: Float[Tensor, "..."] | None
+    ) -> Float[Tensor, "token *site"]:
         """Add the scaled value."""
         assert value is not None
         return activation + (self.strength * self.factor) * value

@@ -70,7 +70,7 @@ class Plan:
         try:
             data = json.loads(text)
             entries = data["edits"] if data["format"] == FORMAT else None
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise EditNotUsable(
                 f'this is no plan in JSON ({error}); it needs "format": "{FORMAT}" and "edits".'
             ) from error

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from rheostat.base.errors import BadArgument, EmptyPrompt
@@ -19,8 +20,8 @@ class Batch:
     """Rows of tokens, padded to one length."""
 
     rows: tuple[Row, ...]
-    input_ids: Tensor
-    attention_mask: Tensor
+    input_ids: Int[Tensor, "batch column"]
+    attention_mask: Int[Tensor, "batch column"]
     starts: tuple[int, ...]
     """Per row, the column of its first token."""
 

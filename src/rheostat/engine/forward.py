@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from rheostat.base.errors import BadArgument, SiteNotOffered
@@ -29,7 +30,7 @@ from rheostat.sites.site import Site, SiteLike, axes, resolve, tap
 class Output:
     """What a run returns."""
 
-    logits: Tensor
+    logits: Float[Tensor, "batch pos d_vocab"]
     """(batch, pos, d_vocab) at the positions asked for; NaN where a row has fewer than the longest."""
     positions: tuple[tuple[int, ...], ...]
     """Per row, the positions of `logits` in the row's own tokens."""
@@ -37,7 +38,7 @@ class Output:
     activations: Activations | None = None
     _network: Network | None = field(default=None, repr=False)
 
-    def probabilities(self) -> Tensor:
+    def probabilities(self) -> Float[Tensor, "batch pos d_vocab"]:
         """Return the softmax of the logits, (batch, pos, d_vocab)."""
         return self.logits.softmax(-1)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from rheostat.base.errors import BadArgument
@@ -123,7 +124,9 @@ class KeyedGumbel:
         self._row_ids = tuple(row_ids)
         self._step = 0
 
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+    def __call__(
+        self, input_ids: Int[Tensor, "batch column"], scores: Float[Tensor, "batch d_vocab"]
+    ) -> Float[Tensor, "batch d_vocab"]:
         """Return scores whose maximum is the sampled token."""
         scaled = self._keep_likeliest(scores.float() / self._temperature)
         noise = torch.stack([self._noise(row_id, scores.shape[-1]) for row_id in self._row_ids]).to(scores.device)

@@ -4,6 +4,7 @@ At four points of each block, as in Rimsky's decoding of intermediate activation
 `mlp_out`, `resid_post`. The final norm takes the activation at its own scale, so magnitudes are lost.
 """
 
+from jaxtyping import Float
 from torch import Tensor
 
 from rheostat.lenses.lens import Lens
@@ -12,6 +13,8 @@ from rheostat.lenses.lens import Lens
 class LogitLens(Lens):
     """Reads an activation as if it were the last residual stream."""
 
-    def logits(self, activations: Tensor, *, site: str | None = None) -> Tensor:
+    def logits(
+        self, activations: Float[Tensor, "*rows d_model"], *, site: str | None = None
+    ) -> Float[Tensor, "*rows d_vocab"]:
         """Return the logits (…, d_vocab) of activations (…, d_model)."""
         return self.network.unembed(activations)

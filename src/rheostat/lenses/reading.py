@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from rheostat.base.errors import BadArgument, SiteNotOffered
@@ -196,7 +197,7 @@ def _chunks(n_sites: int, n_positions: int, size: int) -> Iterator[tuple[slice, 
             yield slice(site, site + height), slice(position, position + width)
 
 
-def top_of_rows(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def top_of_rows(values: Float[Tensor, "row column"], k: int) -> tuple[Float[Tensor, "row {k}"], Int[Tensor, "row {k}"]]:
     """Return the `k` largest values of each row, (n, k), largest first, and their columns.
 
     The k largest lie in the k groups of columns with the largest maxima, so only these are sorted: several times faster

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from rheostat.base.errors import CompiledModel, NeedsTokenizer, PromptTooLong, SiteNotOffered
@@ -109,7 +110,7 @@ class Network:
         """Return the module at a path of the anatomy; the empty path is the whole."""
         return self.module.get_submodule(path)
 
-    def unembed(self, residual: Tensor) -> Tensor:
+    def unembed(self, residual: Float[Tensor, "*rows d_model"]) -> Float[Tensor, "*rows d_vocab"]:
         """Return the logits (…, d_vocab) that final norm and unembedding make of residual vectors (…, d_model)."""
         logits: Tensor = self.part(self.body.unembed)(self.part(self.body.final)(residual))
         softcap = self.body.softcap

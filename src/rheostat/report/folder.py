@@ -14,7 +14,7 @@ import pyarrow
 from pydantic import TypeAdapter, ValidationError
 
 from rheostat.base.errors import FileNotUsable, InternalError
-from rheostat.base.files import atomic_file
+from rheostat.base.files import atomic_file, output_folder, output_path
 from rheostat.base.shapes import BlockDiagram, Figure, Grid, Profile, Scatter
 from rheostat.report.figures import write_csv, write_png
 from rheostat.report.page import record_page
@@ -67,7 +67,29 @@ class _Saved:
     figures: dict[str, _SavedFigure]
 
 
-def write_record(record: Record, folder: Path) -> None:
+def record_folder(folder: Path, *, overwrite: bool, replaces: str = "") -> Path:
+    """Check that a record can be written into `folder`, before it is computed. What an interrupted run left may stay.
+
+    Args:
+        folder: it need not exist.
+        overwrite: whether a record, or other files of these names, may be replaced.
+        replaces: a study whose earlier record may be replaced in any case.
+
+    Raises:
+        WouldOverwrite: `folder` holds what a record would replace.
+        FileNotUsable: it is a file, or cannot be created or written.
+    """
+    output_folder(folder, overwrite=True)
+    goes_on = (folder / "steps").is_dir() and not (folder / "record.json").exists()
+    allowed = overwrite or goes_on or (replaces != "" and _holds_record_of(replaces, folder))
+    for name in ("record.json", "index.html"):
+        output_path(folder / name, overwrite=allowed)
+    for name in ("tables", "figures"):
+        output_folder(folder / name, overwrite=allowed)
+    return folder
+
+
+def write_record(record: Record, folder: Path, *, overwrite: bool = False) -> None:
     """Write `record` into `folder`, each file whole or not at all; `record.json` comes last.
 
     ```
@@ -76,8 +98,10 @@ def write_record(record: Record, folder: Path) -> None:
     A sequence among the arguments comes back as a list when the record is read.
 
     Raises:
+        WouldOverwrite, FileNotUsable: as `record_folder` says.
         InternalError: a name is no file name, or the arguments or a table hold what the files cannot.
     """
+    record_folder(folder, overwrite=overwrite)
     for name in (*record.tables, *record.figures):
         if not FILE_NAME.fullmatch(name):
             raise InternalError(f"{name!r} is no name for a table or figure: letters, digits, '.', '_' and '-' only")
@@ -135,6 +159,13 @@ def _saved(record: Record) -> dict[str, object]:
         "tables": list(record.tables),
         "figures": shapes,
     }
+
+
+def _holds_record_of(study: str, folder: Path) -> bool:
+    try:
+        return _read_saved(folder / "record.json").study == study
+    except FileNotUsable:
+        return False
 
 
 def _read_saved(path: Path) -> _Saved:
