@@ -169,13 +169,8 @@ def _option_row(option: typer.core.TyperOption | typer.core.TyperArgument) -> st
     is_argument = option.param_type_name == "argument"
     flags = [option.name.upper()] if is_argument else sorted(option.opts, key=len, reverse=True)
     value = f" {option.metavar}" if option.metavar and not is_argument else ""
-    default = (
-        "required"
-        if option.required
-        else ""
-        if option.default is None or option.default is False
-        else f"`{option.default}`"
-    )
+    unset = option.default is None or option.default is False
+    default = "required" if option.required else "" if unset else f"`{option.default}`"
     return f"| {', '.join(f'`{flag}{value}`' for flag in flags)} | {default} | {option.help} |"
 
 
