@@ -167,6 +167,8 @@ def test_mixing_that_works_up_to_the_reading_block_only_is_a_step_there() -> Non
     step = steps(lambda _, block: 1.0 * (block <= 3), {"first": 3, "second": 3})
     assert step["no step"].effect == pytest.approx(1.0, abs=0.1)
     assert all(one.low > 0 for one in step.values())
+    half = steps(lambda _, block: 1.0 * (2 <= block <= 3), {"first": 3, "second": 3})
+    assert half["control texts there"].effect == pytest.approx(0.5, abs=0.1)
 
 
 def test_mixing_that_works_everywhere_or_stops_elsewhere_is_no_step_at_the_reading_block() -> None:

@@ -24,7 +24,7 @@ def command(
     from rheostat.report.folder import read_record
     from rheostat.studies.run import all_claims
 
-    text = claims_markdown([read_record(folder) for folder in records], all_claims())
+    text = claims_markdown([read_record(folder, tables=False) for folder in records], all_claims())
     if out is None:
         print(text)
     else:

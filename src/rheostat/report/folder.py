@@ -116,8 +116,12 @@ def write_record(record: Record, folder: Path, *, overwrite: bool = False) -> No
     _write_text(content, folder / "record.json")
 
 
-def read_record(folder: Path) -> Record:
+def read_record(folder: Path, *, tables: bool = True) -> Record:
     """Return the record that `write_record` left in `folder`.
+
+    Args:
+        folder: of the record.
+        tables: read the tables and figures too; without them `record.json` is enough.
 
     Raises:
         FileNotUsable: a file is missing, damaged, or not what rheostat writes.
@@ -140,8 +144,8 @@ def read_record(folder: Path) -> Record:
         warnings=saved.warnings,
         verdicts=saved.verdicts,
         sections=saved.sections,
-        tables={name: _read_parquet(folder / "tables" / f"{name}.parquet") for name in saved.tables},
-        figures={name: _read_figure(name, shape, folder) for name, shape in saved.figures.items()},
+        tables={name: _read_parquet(folder / "tables" / f"{name}.parquet") for name in saved.tables if tables},
+        figures={name: _read_figure(name, shape, folder) for name, shape in saved.figures.items() if tables},
     )
 
 

@@ -4,9 +4,8 @@ Feeds three parts: whether cells decode to meaningful tokens, in which order mea
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -16,6 +15,7 @@ from rheostat.data.translations import TRANSLATIONS
 from rheostat.model import Model, load
 from rheostat.studies.decoding.cells import all_cells, capture_cells, lens_ranks, output_log_probabilities
 from rheostat.studies.decoding.part import step_params
+from rheostat.studies.decoding.spread import spread
 from rheostat.studies.decoding.vocabulary import group_tokens, single_token, word_tokens
 from rheostat.studies.study import Context
 
@@ -60,12 +60,7 @@ def chosen_items(model: Model, limit: int, seed: int) -> list[Item]:
         for item in all_items()
         if single_token(model, " " + item.answer) is not None and single_token(model, " " + item.rival) is not None
     ]
-    order = np.random.default_rng(seed).permutation(len(usable))
-    by_relation: dict[str, list[Item]] = {}
-    for index in order:
-        by_relation.setdefault(usable[index].relation, []).append(usable[index])
-    rounds = max(len(group) for group in by_relation.values())
-    return [group[turn] for turn in range(rounds) for group in by_relation.values() if turn < len(group)][:limit]
+    return spread(usable, lambda item: item.relation, limit, seed)
 
 
 def partners(items: Sequence[Item]) -> list[int]:
@@ -97,22 +92,28 @@ def translated_words(item: Item) -> list[str]:
     return [english for english in (item.answer, *item.category) if english in TRANSLATIONS]
 
 
+def word_groups(items: Sequence[Item]) -> list[dict[str, list[str]]]:
+    """Return, per item, the words of each of `GROUPS`."""
+    return [
+        {
+            "related": related_words(item),
+            "answer": [item.answer],
+            "category": list(item.category),
+            "other category": list(items[other].category),
+            "foreign": foreign_words(item),
+            "other foreign": foreign_words(items[other]),
+            "english": translated_words(item),
+        }
+        for item, other in zip(items, partners(items), strict=True)
+    ]
+
+
 def token_groups(model: Model, items: Sequence[Item]) -> list[list[list[int]]]:
     """Return, per item, the tokens of each of `GROUPS`, without tokens of its own or its partner's prompt."""
-    pairs = partners(items)
     groups = []
-    for index, item in enumerate(items):
-        other = items[pairs[index]]
-        banned = prompt_tokens(model, item) | prompt_tokens(model, other)
-        found = [
-            group_tokens(model, related_words(item)),
-            group_tokens(model, [item.answer]),
-            group_tokens(model, item.category),
-            group_tokens(model, other.category),
-            group_tokens(model, foreign_words(item), cases=False),
-            group_tokens(model, foreign_words(other), cases=False),
-            group_tokens(model, translated_words(item)),
-        ]
+    for item, other, words in zip(items, partners(items), word_groups(items), strict=True):
+        banned = prompt_tokens(model, item) | prompt_tokens(model, items[other])
+        found = [group_tokens(model, words[group], cases="foreign" not in group) for group in GROUPS]
         groups.append([[token for token in group if token not in banned] for group in found])
     return groups
 
@@ -132,9 +133,9 @@ def measure_ranks(model: Model, context: Context, *, name: str = "") -> pd.DataF
     """
     limit = N_ITEMS_QUICK if context.quick else N_ITEMS
     name = name or model.name
+    items = chosen_items(model, limit, context.seed)
 
     def compute() -> pd.DataFrame:
-        items = chosen_items(model, limit, context.seed)
         prompts = [item.prompt for item in items]
         cells = all_cells(model)
         states = capture_cells(model, prompts, cells)
@@ -167,7 +168,7 @@ def measure_ranks(model: Model, context: Context, *, name: str = "") -> pd.DataF
         ]
         return pd.concat(tables, ignore_index=True)
 
-    params = step_params(model, context, limit=limit, groups=GROUPS)
+    params = step_params(model, context, items=[asdict(item) for item in items], words=word_groups(items))
     return context.step(f"answers-{name}", params, compute)
 
 

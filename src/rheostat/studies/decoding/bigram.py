@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from rheostat.metrics.statistics import Values, bootstrap_mean, paired_differenc
 from rheostat.model import Model
 from rheostat.sites.site import resolve
 from rheostat.studies.decoding.cells import lens_chunks
+from rheostat.studies.decoding.curve import curve
 from rheostat.studies.decoding.judging import held, judge, measurement, number
 from rheostat.studies.decoding.part import Part, joined, step_params
 from rheostat.studies.decoding.vocabulary import single_token
@@ -98,10 +99,9 @@ def measure(model: Model, context: Context) -> pd.DataFrame:
     `other hit`, `unigram hit`: whether the lens's top token is among them, another word's, or the followers that
     are most frequent overall; `echo`: whether it is the word itself; `top`: the top token.
     """
-    limit = N_TYPES_QUICK if context.quick else N_TYPES
+    types = word_types(model, N_TYPES_QUICK if context.quick else N_TYPES, context.seed)
 
     def compute() -> pd.DataFrame:
-        types = word_types(model, limit, context.seed)
         others = [types[(index + len(types) // 2) % len(types)] for index in range(len(types))]
         common = common_followers(types)
         tables = []
@@ -129,7 +129,7 @@ def measure(model: Model, context: Context) -> pd.DataFrame:
             )
         return pd.concat(tables, ignore_index=True)
 
-    params = step_params(model, context, limit=limit, successors=SUCCESSORS)
+    params = step_params(model, context, types=[asdict(one) for one in types], places=PLACES)
     return context.step(f"bigram-{model.name}", params, compute)
 
 
@@ -267,13 +267,11 @@ def _figure(tables: Mapping[str, pd.DataFrame], seed: int) -> Profile:
         "unigram hit": "most frequent overall",
         "echo": "echo",
     }
-    rows = []
+    rows: list[dict[str, object]] = []
     for name, table in tables.items():
-        for place in PLACES:
-            for key, label in labels.items():
-                share = bootstrap_mean(column(table, place, key), seed=seed)
-                series = f"{label}, {name}" if len(tables) > 1 else label
-                rows.append({"x": place, "value": share.value, "low": share.low, "high": share.high, "series": series})
+        for key, label in labels.items():
+            series = f"{label}, {name}" if len(tables) > 1 else label
+            rows += curve(series, [(place, column(table, place, key)) for place in PLACES], seed)
     n = min(table["word"].nunique() for table in tables.values())
     return Profile(
         name="bigram",

@@ -2,7 +2,9 @@
 
 Every effect is what a country's list does to its own capital beyond what control texts do at the same block, source and
 factor: unrelated words, and the lists of other countries. Block, source and factor are chosen on half of the lists and
-reported on the other half.
+reported on the other half, the controls too; both halves share the prompts and the unrelated words.
+
+Mixing works at one block and not at its neighbour when the neighbour has less than half of the best block's effect.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,21 +19,13 @@ from rheostat.data.relations import COUNTRIES, Country
 from rheostat.data.word_lists import CAPITAL_PROMPTS, COUNTRY_LISTS, UNRELATED_LISTS, MixingList
 from rheostat.metrics.statistics import Values, bootstrap_mean, paired_difference
 from rheostat.model import Model
-from rheostat.studies.decoding.cells import Cell, capture_cells, output_log_probabilities
-from rheostat.studies.decoding.judging import held, judge, measurement, number
-from rheostat.studies.decoding.mixing import (
-    SOURCES,
-    Dial,
-    Vectors,
-    adding,
-    all_dials,
-    dials_of,
-    mixing,
-    mixing_vectors,
-    specific,
-)
+from rheostat.studies.decoding.cells import output_log_probabilities
+from rheostat.studies.decoding.curve import curve
+from rheostat.studies.decoding.judging import held, interval, judge, measurement, number
+from rheostat.studies.decoding.mixing import SOURCES, Dial, mixing, mixing_vectors
 from rheostat.studies.decoding.part import Part, joined, step_params
-from rheostat.studies.decoding.planted import saying_direction
+from rheostat.studies.decoding.planted import saying_edits
+from rheostat.studies.decoding.sweep import OTHERS, UNRELATED, Sweep, measure_dials
 from rheostat.studies.decoding.vocabulary import single_token
 from rheostat.studies.record import Measurement, Section, Verdict
 from rheostat.studies.study import Context
@@ -39,14 +33,13 @@ from rheostat.studies.study import Context
 CLAIM = "decode-7"
 STATEMENT = (
     "Mixing works at one layer and not at its neighbour: Croissant, Cheese, Baguette gives Paris and France at "
-    "layer 14 "
-    "and nothing French at 13."
+    "layer 14 and nothing French at 13."
 )
 FACTORS: Mapping[str, tuple[float, ...]] = {"attn_out": (0.7, 3.0, 13.0), "resid_mid": (0.3, 0.7)}
 """0.7 is the post's factor, 13 its author's earlier one for the pure attention output."""
 FACTORS_QUICK: Mapping[str, tuple[float, ...]] = {"attn_out": (3.0,), "resid_mid": (0.7,)}
 N_PROMPTS = 2
-UNRELATED, OTHERS = "unrelated words", "other countries' lists"
+NEIGHBOURS = {"before": -1, "after": 1}
 
 
 @dataclass(frozen=True)
@@ -64,6 +57,10 @@ class Task:
     def texts(self) -> tuple[str, ...]:
         """All texts that are mixed in: the lists, then the unrelated words."""
         return (*(one.text for one in self.lists), *UNRELATED_LISTS)
+
+    def text_of(self, concept: str) -> str:
+        """Return a concept's list."""
+        return next(one.text for one in self.lists if one.concept == concept)
 
 
 def country(name: str) -> Country:
@@ -95,36 +92,31 @@ def measure(model: Model, context: Context) -> pd.DataFrame:
 
     Columns: text, concept (empty for unrelated words), prompt, block, source, factor, target (a country); `shift`:
     how far the log-odds of the target's capital against the prompt's own answer moved; `odds`: where they ended up;
-    `probability` of the target's capital and `plain`, without mixing.
+    `probability` of the target's capital and `plain`, without mixing. When quick, the later half of the blocks.
     """
-    factors = FACTORS_QUICK if context.quick else FACTORS
-    every = 2 if context.quick else 1
     task = build_task(model, n_prompts=1 if context.quick else N_PROMPTS)
     vectors = mixing_vectors(model, task.texts)
-    plain = output_log_probabilities(model, task.prompts, tokens=[*task.targets, *task.answers])
-    jobs = [(source, factor) for source in SOURCES for factor in factors[source]]
-    tables = []
-    for source, factor in context.progress(jobs, f"mixing countries, {model.name}"):
-        dials = all_dials(model, source, factor, every=every)
-
-        def compute(dials: Sequence[Dial] = dials) -> pd.DataFrame:
-            return pd.concat([table for dial in dials for table in _mixed(model, task, vectors, dial, plain)])
-
-        params = step_params(model, context, dials=[str(dial) for dial in dials], task=asdict(task))
-        tables.append(context.step(f"capitals-{model.name}", params, compute))
-    return pd.concat(tables, ignore_index=True)
-
-
-def _mixed(model: Model, task: Task, vectors: Vectors, dial: Dial, plain: torch.Tensor) -> list[pd.DataFrame]:
-    """Run every text on every prompt at one dial."""
+    tokens = [*task.targets, *task.answers]
+    plain = output_log_probabilities(model, task.prompts, tokens=tokens)
     pairs = [(text, index) for index in range(len(task.prompts)) for text in task.texts]
-    logs = output_log_probabilities(
+    prompts = [task.prompts[index] for _, index in pairs]
+
+    def at_dial(dial: Dial) -> pd.DataFrame:
+        plans = [mixing(vectors, text, dial) for text, _ in pairs]
+        logs = output_log_probabilities(model, prompts, plans=plans, tokens=tokens)
+        rows = zip(pairs, logs, strict=True)
+        return pd.concat([_rows(task, text, index, dial, row, plain[index]) for (text, index), row in rows])
+
+    n = model.n_blocks
+    return measure_dials(
         model,
-        [task.prompts[index] for _, index in pairs],
-        plans=[mixing(vectors, text, dial) for text, _ in pairs],
-        tokens=[*task.targets, *task.answers],
+        context,
+        f"capitals-{model.name}",
+        factors=FACTORS_QUICK if context.quick else FACTORS,
+        blocks=range(n // 2, n) if context.quick else range(n),
+        at_dial=at_dial,
+        inputs={"task": asdict(task), "texts": task.texts},
     )
-    return [_rows(task, text, index, dial, row, plain[index]) for (text, index), row in zip(pairs, logs, strict=True)]
 
 
 def _rows(task: Task, text: str, index: int, dial: Dial, mixed: torch.Tensor, plain: torch.Tensor) -> pd.DataFrame:
@@ -154,33 +146,27 @@ def measure_planted(model: Model, context: Context) -> pd.DataFrame:
 
     Its length is that of the residual stream there; controls are the directions of the other capitals.
     """
-    block = model.n_blocks // 2
+    task = build_task(model, n_prompts=1)
 
     def compute() -> pd.DataFrame:
-        task = build_task(model, n_prompts=1)
-        near = capture_cells(model, task.prompts, [Cell(block, "resid_mid")])[0, 0]
-        dial = Dial(block, "resid_mid", float(near.norm()))
-        plans = [adding(saying_direction(model, [token], near), dial) for token in task.targets]
+        dial, plans = saying_edits(model, task.prompts[0], [[token] for token in task.targets])
         tokens = [*task.targets, task.answers[0]]
         plain = output_log_probabilities(model, task.prompts, tokens=tokens)[0]
         logs = output_log_probabilities(model, [task.prompts[0]] * len(plans), plans=plans, tokens=tokens)
         tables = [_rows(task, one.text, 0, dial, row, plain) for one, row in zip(task.lists, logs, strict=True)]
         return pd.concat(tables, ignore_index=True)
 
-    return context.step(f"planted-capitals-{model.name}", step_params(model, context, block=block), compute)
+    return context.step(f"planted-capitals-{model.name}", step_params(model, context, task=asdict(task)), compute)
 
 
 def measure_texts(model: Model, context: Context, dials: Mapping[str, Dial]) -> pd.DataFrame:
     """Return greedy continuations of the first prompt under each list, each at the dial that the other lists chose."""
+    task = build_task(model, n_prompts=1)
 
     def compute() -> pd.DataFrame:
-        task = build_task(model, n_prompts=1)
         vectors = mixing_vectors(model, task.texts)
         chosen = list(dials.items())
-        plans = [
-            mixing(vectors, next(one.text for one in task.lists if one.concept == concept), dial)
-            for concept, dial in chosen
-        ]
+        plans = [mixing(vectors, task.text_of(concept), dial) for concept, dial in chosen]
         unrelated = mixing(vectors, UNRELATED_LISTS[0], chosen[0][1])
         out = model.generate([task.prompts[0]] * (len(plans) + 2), plans=[*plans, unrelated, []], max_new_tokens=12)
         return pd.DataFrame(
@@ -192,136 +178,62 @@ def measure_texts(model: Model, context: Context, dials: Mapping[str, Dial]) -> 
             }
         )
 
-    params = step_params(model, context, dials={name: str(dial) for name, dial in dials.items()})
+    chosen_dials = {concept: str(dial) for concept, dial in dials.items()}
+    params = step_params(model, context, dials=chosen_dials, task=asdict(task), texts=task.texts)
     return context.step(f"capitals-texts-{model.name}", params, compute)
 
 
 # --- analysing --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Effects:
-    """One model's specific effects, (list, prompt, dial)."""
+def measure_all(name: str, sweep: Sweep, seed: int, source: str) -> list[Measurement]:
+    """Return the effect at the dial chosen on the other lists against both controls, and half of it against neighbours.
 
-    concepts: tuple[str, ...]
-    prompts: tuple[str, ...]
-    dials: tuple[Dial, ...]
-    against: Mapping[str, Values]
-    """Control → log-odds shift beyond it."""
-    probability: Values
-    """Probability of the own capital beyond the mean of all controls."""
-    odds: Values
-    """Log-odds of the own capital against the prompt's answer, with the own list mixed in."""
-
-    @classmethod
-    def of(cls, table: pd.DataFrame) -> "Effects":
-        """Unfold the long table."""
-        concepts = tuple(table["target"].drop_duplicates())
-        prompts = tuple(table["prompt"].drop_duplicates())
-        texts = list(table["text"].drop_duplicates())
-        concept_of = dict(zip(table["text"], table["concept"], strict=True))
-        dials = dials_of(table)
-        shape = (len(dials), len(prompts), len(texts), len(concepts))
-
-        def unfolded(name: str) -> Values:
-            return table[name].to_numpy(dtype=float).reshape(shape).transpose(2, 3, 1, 0)
-
-        own = [next(row for row, text in enumerate(texts) if concept_of[text] == concept) for concept in concepts]
-        unrelated = [row for row, text in enumerate(texts) if concept_of[text] == ""]
-        others = [
-            [row for row, text in enumerate(texts) if concept_of[text] not in ("", concept)] for concept in concepts
-        ]
-        every = [[*unrelated, *rows] for rows in others]
-        shift, probability = unfolded("shift"), unfolded("probability")
-        against = {OTHERS: specific(shift, own, others)}
-        if unrelated:
-            against[UNRELATED] = specific(shift, own, [unrelated] * len(concepts))
-        odds = np.stack([unfolded("odds")[text, index] for index, text in enumerate(own)])
-        return cls(concepts, prompts, dials, against, specific(probability, own, every), odds)
-
-    @property
-    def beyond(self) -> Values:
-        """Log-odds shift beyond the mean over the kinds of control."""
-        return np.asarray(np.mean(list(self.against.values()), axis=0))
-
-    def halves(self) -> list[tuple[list[int], list[int]]]:
-        """Return (lists to choose on, lists to report on) twice, the halves exchanged."""
-        even, odd = list(range(0, len(self.concepts), 2)), list(range(1, len(self.concepts), 2))
-        return [(even, odd), (odd, even)]
-
-    def best_dial(self, lists: Sequence[int], source: str | None = None) -> int:
-        """Return the dial with the largest mean shift beyond the controls over some lists."""
-        gain = self.beyond[list(lists)].mean(axis=(0, 1))
-        allowed = np.array([source in (None, dial.source) for dial in self.dials])
-        return int(np.where(allowed, gain, -np.inf).argmax())
-
-    def dial_of(self) -> dict[str, Dial]:
-        """Return, per list's concept, the dial that the other half of the lists chose."""
-        chosen = {}
-        for choose, report in self.halves():
-            dial = self.dials[self.best_dial(choose)]
-            chosen.update({self.concepts[row]: dial for row in report})
-        return {concept: chosen[concept] for concept in self.concepts}
-
-    def neighbour(self, index: int, step: int) -> int | None:
-        """Return the same dial one tried block earlier (−1) or later (+1)."""
-        here = self.dials[index]
-        blocks = sorted(dial.block for dial in self.dials if (dial.source, dial.factor) == (here.source, here.factor))
-        place = blocks.index(here.block) + step
-        if not 0 <= place < len(blocks):
-            return None
-        return self.dials.index(Dial(blocks[place], here.source, here.factor))
-
-
-def measure_all(name: str, effects: Effects, seed: int, source: str) -> list[Measurement]:
-    """Return the effect at the dial chosen on the other lists, and its fall to the neighbouring blocks."""
-    rows: dict[str, list[Values]] = {key: [] for key in (*effects.against, "here", "before", "after")}
-    mean = effects.beyond
-    for choose, report in effects.halves():
-        index = effects.best_dial(choose, source)
-        for key, values in effects.against.items():
-            rows[key].append(values[report, :, index])
-        here = mean[report, :, index]
-        rows["here"].append(here)
-        for key, step in (("before", -1), ("after", 1)):
-            other = effects.neighbour(index, step)
-            rows[key].append(mean[report, :, other] if other is not None else np.full_like(here, np.nan))
+    A neighbouring block counts where it was tried; at the end of the network there is none.
+    """
+    rows: dict[str, list[Values]] = {key: [] for key in (OTHERS, UNRELATED, "here", *NEIGHBOURS)}
+    for index, reporting in sweep.held_out("shift", source=source):
+        for key in (OTHERS, UNRELATED):
+            rows[key].append(sweep.beyond("shift", reporting, [key])[:, :, index])
+        every = sweep.beyond("shift", reporting)
+        rows["here"].append(every[:, :, index])
+        for key, step in NEIGHBOURS.items():
+            other = sweep.neighbour(index, step)
+            rows[key].append(every[:, :, other] if other is not None else np.full(every.shape[:2], np.nan))
     flat = {key: np.concatenate(values).mean(axis=1) for key, values in rows.items()}
-    quantity = f"log-odds shift towards the list's own capital, {source}"
     found = [
         measurement(
             name,
-            quantity,
+            f"log-odds shift towards the list's own capital, {source}",
             bootstrap_mean(flat[key], seed=seed),
             control=0.0,
             unit="word lists",
             control_name=f"{key} at the same block and factor",
         )
-        for key in effects.against
+        for key in (OTHERS, UNRELATED)
     ]
-    for key in ("before", "after"):
+    for key in NEIGHBOURS:
         known = np.isfinite(flat[key])
         if known.sum() >= 2:
             found.append(
                 measurement(
                     name,
-                    f"the same at the best block, {source}",
-                    paired_difference(flat["here"][known], flat[key][known], seed=seed),
+                    f"half of that shift, {source}",
+                    paired_difference(flat["here"][known] / 2, flat[key][known], seed=seed),
                     control=float(flat[key][known].mean()),
                     unit="word lists",
-                    control_name=f"the neighbouring block {key}",
+                    control_name=f"the whole shift one block {key}",
                 )
             )
     return found
 
 
 def planted_found(table: pd.DataFrame, seed: int) -> Measurement:
-    """Return the specific shift of the planted directions."""
-    effects = Effects.of(table)
+    """Return the shift of the planted directions towards their own capitals."""
     return measurement(
         "planted",
         "log-odds shift towards the planted capital",
-        bootstrap_mean(effects.against[OTHERS][:, 0, 0], seed=seed),
+        bootstrap_mean(Sweep.of(table, "shift").beyond("shift", controls=[OTHERS])[:, 0, 0], seed=seed),
         control=0.0,
         unit="capitals",
         control_name="the other capitals' directions",
@@ -332,92 +244,81 @@ def run(context: Context) -> Part:
     """Measure all models and judge the claim."""
     tables = {model.name: measure(model, context) for model in context.models}
     planted = {model.name: planted_found(measure_planted(model, context), context.seed) for model in context.models}
-    effects = {name: Effects.of(table) for name, table in tables.items()}
-    texts = {model.name: measure_texts(model, context, effects[model.name].dial_of()) for model in context.models}
-    every: list[Measurement] = []
-    deciding: list[Measurement] = []
-    for name, found in effects.items():
-        for source in SOURCES:
-            measured = measure_all(name, found, context.seed, source)
-            every += measured
-            deciding += [one for one in measured if not one.control_name.endswith("after")]
+    sweeps = {name: Sweep.of(table, "shift", "odds") for name, table in tables.items()}
+    texts = {model.name: measure_texts(model, context, sweeps[model.name].dial_of("shift")) for model in context.models}
+    found = {
+        name: {source: measure_all(name, sweep, context.seed, source) for source in SOURCES}
+        for name, sweep in sweeps.items()
+    }
+    deciding = [one for by_source in found.values() for measured in by_source.values() for one in measured]
     verdict = Verdict(
         claim=CLAIM,
         statement=STATEMENT,
         verdict=judge(deciding, planted_found=all(one.low > 0 for one in planted.values())),
-        reason=f"{held(deciding)} Planted directions that say a capital, added at the middle block, shift the "
-        f"log-odds by "
-        + "; ".join(
-            f"{name} {number(one.effect)} [{number(one.low)}, {number(one.high)}]" for name, one in planted.items()
-        )
+        reason=f"{held(deciding)} A neighbouring block counts as not working when it has less than half of the best "
+        "block's shift. Planted directions that say a capital, added at the middle block, shift the log-odds by "
+        + "; ".join(f"{name} {number(one.effect)} {interval(one)}" for name, one in planted.items())
         + ".",
-        measurements=tuple(every),
+        measurements=tuple(deciding),
     )
     figures: list[Figure] = []
-    for name, found in effects.items():
-        figures += [_profile(name, found, context.seed), _grid(name, found)]
+    for name, sweep in sweeps.items():
+        figures += [_profile(name, sweep, context.seed), _grid(name, sweep)]
     section = Section(
         heading="Concept mixing on capitals",
-        text="\n\n".join(_describe(name, found, every) for name, found in effects.items()),
+        text="\n\n".join(_describe(name, sweep, found[name]) for name, sweep in sweeps.items()),
         figures=tuple(figure.name for figure in figures),
         tables=("capitals-texts",),
     )
     return Part((section,), {"capitals": joined(tables), "capitals-texts": joined(texts)}, tuple(figures), (verdict,))
 
 
-def _describe(name: str, effects: Effects, every: Sequence[Measurement]) -> str:
-    dials = [effects.dials[effects.best_dial(choose)] for choose, _ in effects.halves()]
-    won = [(effects.odds[report, :, effects.best_dial(choose)] > 0).mean() for choose, report in effects.halves()]
-    mine = " ".join(
-        f"{one.quantity}: {number(one.effect)}, against {one.control_name} {number(one.control)} (difference "
-        f"[{number(one.low)}, {number(one.high)}])."
-        for one in every
-        if one.model == name
-    )
-    return (
-        f"{name}, {len(effects.concepts)} lists × {len(effects.prompts)} prompts. The best dial by one half of "
-        f"the lists "
-        f"is {dials[0]}, by the other {dials[1]}; with it the list's own capital becomes likelier than the prompt's in "
-        f"{np.mean(won):.0%} of the cases of the lists that did not choose. {mine}"
-    )
-
-
-def _profile(name: str, effects: Effects, seed: int) -> Profile:
-    rows = []
-    mean = effects.beyond.mean(axis=1)
-    for index, dial in enumerate(effects.dials):
-        interval = bootstrap_mean(mean[:, index], seed=seed)
-        rows.append(
-            {
-                "x": dial.block,
-                "value": interval.value,
-                "low": interval.low,
-                "high": interval.high,
-                "series": f"{dial.source} × {dial.factor:g}",
-            }
+def _describe(name: str, sweep: Sweep, found: Mapping[str, Sequence[Measurement]]) -> str:
+    odds, held_out = sweep.own_values("odds"), sweep.held_out("shift")
+    won = [(odds[reporting, :, index] > 0).mean() for index, reporting in held_out]
+    dials = " and ".join(dict.fromkeys(str(sweep.dials[index]) for index, _ in held_out))
+    said = []
+    for source, (others, _, *neighbours) in found.items():
+        places = ", ".join(
+            f"{number(one.control)} {one.control_name.removeprefix('the whole shift ')}" for one in neighbours
         )
+        sharp = all(one.low > 0 for one in neighbours)
+        said.append(
+            f"Mixing in {source} shifts the log-odds towards the list's own capital by {number(others.effect)} nats "
+            f"{interval(others)} more than other countries' lists do; beside it {places or 'no block'}: "
+            f"{'less' if sharp else 'not clearly less'} than half."
+        )
+    return (
+        f"{name}, {len(sweep.concepts)} lists × {len(sweep.prompts)} prompts. The halves of the lists choose {dials}; "
+        f"there the list's own capital becomes likelier than the prompt's in {np.mean(won):.0%} of the cases of the "
+        f"lists that did not choose. {' '.join(said)}"
+    )
+
+
+def _profile(name: str, sweep: Sweep, seed: int) -> Profile:
+    rows: list[dict[str, object]] = []
+    mean = sweep.beyond("shift").mean(axis=1)
+    for index, dial in enumerate(sweep.dials):
+        rows += curve(f"{dial.source} × {dial.factor:g}", [(dial.block, mean[:, index])], seed)
     return Profile(
         name=f"capitals-{name}",
         title=f"Mixing a country's things into {name}",
         x_label="block of the mixing",
         y_label="log-odds shift to its capital beyond controls (nats)",
         table=pd.DataFrame(rows),
-        note=f"n = {len(effects.concepts)} word lists, {len(effects.prompts)} prompts, 95 % bootstrap "
-        f"intervals; controls: "
-        "unrelated words and other countries' lists in the same place.",
+        note=f"n = {len(sweep.concepts)} word lists, {len(sweep.prompts)} prompts, 95 % bootstrap "
+        "intervals; controls: unrelated words and other countries' lists in the same place.",
         reference={"no effect": 0.0},
     )
 
 
-def _grid(name: str, effects: Effects) -> Grid:
-    index = effects.best_dial(range(len(effects.concepts)))
-    best = effects.dials[index]
-    chosen = [i for i, dial in enumerate(effects.dials) if (dial.source, dial.factor) == (best.source, best.factor)]
-    mean = effects.beyond.mean(axis=1)
+def _grid(name: str, sweep: Sweep) -> Grid:
+    best = sweep.dials[sweep.best_dial("shift")]
+    mean = sweep.beyond("shift").mean(axis=1)
     rows = [
-        {"x": concept, "y": effects.dials[i].block, "value": mean[row, i]}
-        for i in reversed(chosen)
-        for row, concept in enumerate(effects.concepts)
+        {"x": concept, "y": sweep.dials[i].block, "value": mean[row, i]}
+        for i in reversed(sweep.alike(best))
+        for row, concept in enumerate(sweep.concepts)
     ]
     return Grid(
         name=f"capitals-lists-{name}",
@@ -426,6 +327,6 @@ def _grid(name: str, effects: Effects) -> Grid:
         y_label="block of the mixing",
         value_label="log-odds shift to its capital beyond controls (nats)",
         table=pd.DataFrame(rows),
-        note=f"Mean over n = {len(effects.prompts)} prompts; the source and factor with the largest effect.",
+        note=f"Mean over n = {len(sweep.prompts)} prompts; the source and factor with the largest effect.",
         centre=0.0,
     )

@@ -8,11 +8,12 @@ import pandas as pd
 from rheostat.base.shapes import Figure, Profile
 from rheostat.edit.arithmetic import Zero
 from rheostat.edit.edit import Edit
-from rheostat.metrics.statistics import Interval, Values, bootstrap_mean
+from rheostat.metrics.statistics import Interval, Values, bootstrap_mean, paired_difference
 from rheostat.model import Model
 from rheostat.studies.decoding.answers import N_ITEMS, N_ITEMS_QUICK, Item, chosen_items, measure_ranks
 from rheostat.studies.decoding.cells import output_log_probabilities
-from rheostat.studies.decoding.judging import held, judge, measurement, number
+from rheostat.studies.decoding.curve import curve
+from rheostat.studies.decoding.judging import held, interval, judge, measurement, number
 from rheostat.studies.decoding.part import Part, joined, step_params
 from rheostat.studies.decoding.read_quality import by_block
 from rheostat.studies.record import Measurement, Section, Verdict
@@ -36,11 +37,11 @@ def skipped_windows(n_blocks: int) -> list[range]:
 
 def measure_skipping(model: Model, context: Context) -> pd.DataFrame:
     """Return, per known prompt and window of skipped blocks, whether the top token stays the answer."""
-    limit = N_ITEMS_QUICK if context.quick else N_ITEMS
+    items = chosen_items(model, N_ITEMS_QUICK if context.quick else N_ITEMS, context.seed)
     windows = skipped_windows(model.n_blocks)
 
     def compute() -> pd.DataFrame:
-        known = known_items(model, limit, context.seed)
+        known = known_items(model, items)
         rows = []
         for window in context.progress(windows, f"skipping blocks, {model.name}"):
             plan: list[Edit] = [
@@ -52,13 +53,13 @@ def measure_skipping(model: Model, context: Context) -> pd.DataFrame:
                 rows.append({"item": item.prompt, "first": window.start, "last": window.stop - 1, "kept": float(kept)})
         return pd.DataFrame(rows)
 
-    params = step_params(model, context, limit=limit, windows=[list(window) for window in windows])
+    asked = [(item.prompt, item.answer) for item in items]
+    params = step_params(model, context, items=asked, windows=[list(window) for window in windows])
     return context.step(f"skipping-{model.name}", params, compute)
 
 
-def known_items(model: Model, limit: int, seed: int) -> list[Item]:
+def known_items(model: Model, items: Sequence[Item]) -> list[Item]:
     """Return the items whose answer is the model's top token."""
-    items = chosen_items(model, limit, seed)
     tops = output_log_probabilities(model, [item.prompt for item in items]).argmax(-1).tolist()
     return [item for item, top in zip(items, tops, strict=True) if top == model.token_id(" " + item.answer)]
 
@@ -107,31 +108,26 @@ def measure_all(name: str, ranks: pd.DataFrame, skipping: pd.DataFrame, seed: in
     wide = skipping.pivot(index="item", columns="first", values="kept").to_numpy(dtype=float)
     last, earlier = wide[:, -1], wide[:, :-1].mean(axis=1)
     left = (n_blocks - 1 - end_of_climb(answer)) / (n_blocks - 1)
+    compared = (
+        ("answer's probability at the best earlier block minus the last", fall, rival_fall, "a rival answer"),
+        ("share of answers kept without the last blocks", last, earlier, "without as many earlier blocks"),
+        (
+            "share of depth left when nine tenths of the peak are reached",
+            left,
+            np.zeros_like(left),
+            "climbing to the last block",
+        ),
+    )
     return [
         measurement(
             name,
-            "answer's probability at the best earlier block minus the last",
-            bootstrap_mean(fall - rival_fall, seed=seed),
-            control=float(rival_fall.mean()),
+            quantity,
+            paired_difference(effect, control, seed=seed),
+            control=float(control.mean()),
             unit="prompts",
-            control_name="a rival answer",
-        ),
-        measurement(
-            name,
-            "share of answers kept without the last blocks",
-            bootstrap_mean(last - earlier, seed=seed),
-            control=float(earlier.mean()),
-            unit="prompts",
-            control_name="without as many earlier blocks",
-        ),
-        measurement(
-            name,
-            "share of depth left when nine tenths of the peak are reached",
-            bootstrap_mean(left, seed=seed),
-            control=0.0,
-            unit="prompts",
-            control_name="climbing to the last block",
-        ),
+            control_name=control_name,
+        )
+        for quantity, effect, control, control_name in compared
     ]
 
 
@@ -167,26 +163,26 @@ def _describe(name: str, ranks: pd.DataFrame, skipping: pd.DataFrame, found: Seq
     n_blocks = answer.shape[1]
     width, end = np.median(width_of_climb(answer)), np.median(end_of_climb(answer))
     first = int(skipping["first"].max())
+    fall, kept, _ = found
     return (
-        f"{name}, {known['item'].nunique()} prompts that it answers. The answer's probability reaches nine "
-        f"tenths of its peak at "
-        f"block {end:.0f} of 0-{n_blocks - 1} (median), {width:.0f} blocks after a tenth of it. Against the "
-        f"best earlier "
-        f"block, the last block's probability is {number(found[0].effect)} lower (a rival's "
-        f"{number(found[0].control)}; "
-        f"difference [{number(found[0].low)}, {number(found[0].high)}]). Without blocks {first} to {n_blocks - 1} "
-        f"{found[1].effect:.0%} of the answers stay on top; without as many earlier blocks {found[1].control:.0%}."
+        f"{name}, {known['item'].nunique()} prompts that it answers. The answer's probability reaches nine tenths of "
+        f"its peak at block {end:.0f} of 0-{n_blocks - 1} (median), {width:.0f} after the block at a tenth. From the "
+        f"best earlier block to the last it {_falls(fall.effect)}, a rival's {_falls(fall.control)} (difference of the "
+        f"falls {interval(fall)}). Without blocks {first} to {n_blocks - 1} {kept.effect:.0%} of the answers stay on "
+        f"top; without as many earlier blocks {kept.control:.0%}."
     )
+
+
+def _falls(value: float) -> str:
+    return f"{'falls' if value > 0 else 'rises'} by {number(abs(value))}"
 
 
 def _figure(name: str, ranks: pd.DataFrame, seed: int) -> Profile:
     known = ranks[ranks["final top"]]
-    rows = []
+    rows: list[dict[str, object]] = []
     for column, label in (("probability", "answer"), ("rival", "rival answer")):
         values = by_block(known, column, "resid_post")
-        for block in range(values.shape[1]):
-            mean = bootstrap_mean(values[:, block], seed=seed)
-            rows.append({"x": block, "value": mean.value, "low": mean.low, "high": mean.high, "series": label})
+        rows += curve(label, enumerate(values.T), seed)
     return Profile(
         name=f"climb-{name}",
         title=f"Probability of the answer over the blocks of {name}",

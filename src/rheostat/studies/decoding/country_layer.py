@@ -10,7 +10,7 @@ from rheostat.base.shapes import Figure, Grid, Profile
 from rheostat.data.categories import categories
 from rheostat.data.neutral_prompts import NEUTRAL_PROMPTS
 from rheostat.edit.arithmetic import Add
-from rheostat.metrics.statistics import Values, bootstrap_mean, paired_difference
+from rheostat.metrics.statistics import Values, paired_difference
 from rheostat.model import Model
 from rheostat.studies.decoding.cells import (
     Cell,
@@ -19,7 +19,8 @@ from rheostat.studies.decoding.cells import (
     lens_chunks,
     output_log_probabilities,
 )
-from rheostat.studies.decoding.judging import held, judge, measurement, number
+from rheostat.studies.decoding.curve import curve
+from rheostat.studies.decoding.judging import held, interval, judge, measurement, number
 from rheostat.studies.decoding.part import Part, joined, step_params
 from rheostat.studies.decoding.planted import saying_direction
 from rheostat.studies.decoding.vocabulary import frequency_matched, word_tokens
@@ -81,7 +82,7 @@ def measure(model: Model, context: Context) -> pd.DataFrame:
         tables.append(pd.DataFrame({"prompt": prompts, "block": model.n_blocks, "point": "output", **output}))
         return pd.concat(tables, ignore_index=True)
 
-    params = step_params(model, context, prompts=prompts, top=TOP)
+    params = step_params(model, context, prompts=prompts, top=TOP, words=categories())
     return context.step(f"categories-{model.name}", params, compute)
 
 
@@ -106,7 +107,9 @@ def measure_planted(model: Model, context: Context) -> pd.DataFrame:
             )
         return pd.concat(tables, ignore_index=True)
 
-    params = step_params(model, context, prompts=prompts, block=block, strength=PLANTED_STRENGTH)
+    params = step_params(
+        model, context, prompts=prompts, block=block, strength=PLANTED_STRENGTH, top=TOP, words=categories()
+    )
     return context.step(f"planted-countries-{model.name}", params, compute)
 
 
@@ -228,24 +231,20 @@ def _describe(name: str, table: pd.DataFrame, found: Sequence[Measurement]) -> s
     blocks = f"block {chosen[0]}" if chosen[0] == chosen[1] else f"blocks {chosen[0]} and {chosen[1]} (one per half)"
     return (
         f"{name}, {table['prompt'].nunique()} neutral prompts. The attention output that reads countries most "
-        f"is {blocks}: "
-        f"{best.mean():.2%} of the top {TOP} beyond matched words, against {number(found[0].control)} in the "
-        f"mean attention "
-        f"output (difference [{number(found[0].low)}, {number(found[0].high)}]). {found[1].control_name.capitalize()}: "
-        f"{number(found[1].control)} (difference [{number(found[1].low)}, {number(found[1].high)}]). In the output "
-        f"countries take {number(found[2].control)} beyond matched words (decline [{number(found[2].low)}, "
-        f"{number(found[2].high)}]). Over all cells countries are most frequent at block {block}'s {point}: "
+        f"is in {blocks}: "
+        f"{best.mean():.2%} of the top {TOP} beyond matched words, against {number(found[0].control)} in the mean "
+        f"attention output (difference {interval(found[0])}). {found[1].control_name.capitalize()}: "
+        f"{number(found[1].control)} (difference {interval(found[1])}). In the output countries take "
+        f"{number(found[2].control)} beyond matched words (decline {interval(found[2])}). Over all cells countries "
+        f"are most frequent at block {block}'s {point}: "
         f"{inner.max():.1%} of the top {TOP}."
     )
 
 
 def _profile(name: str, table: pd.DataFrame, seed: int) -> Profile:
-    rows = []
+    rows: list[dict[str, object]] = []
     for category in categories():
-        values = excess(table, category)
-        for block in range(values.shape[1]):
-            mean = bootstrap_mean(values[:, block], seed=seed)
-            rows.append({"x": block, "value": mean.value, "low": mean.low, "high": mean.high, "series": category})
+        rows += curve(category, enumerate(excess(table, category).T), seed)
     output = float(at_output(table, COUNTRIES).mean())
     return Profile(
         name=f"categories-{name}",

@@ -30,7 +30,9 @@ def measure_lens(model: Model, context: Context) -> pd.DataFrame:
         columns = ["kind", "block", "point", "rank", "shown", "token_id", "probability"]
         return pd.concat([table.assign(kind=kind) for kind, table in kinds.items()], ignore_index=True)[columns]
 
-    return context.step(f"example-lens-{model.name}", step_params(model, context, prompt=PROMPT), compute)
+    return context.step(
+        f"example-lens-{model.name}", step_params(model, context, prompt=PROMPT, tracked=TRACKED, kept=KEPT), compute
+    )
 
 
 def concept_cell(model: Model, lens: pd.DataFrame) -> Cell:
@@ -59,7 +61,11 @@ def measure_edit(model: Model, context: Context, cell: Cell) -> pd.DataFrame:
             rows.append(top.assign(state=state, site=cell.site, completion=text, receipt=receipt))
         return pd.concat(rows, ignore_index=True).drop(columns="row")
 
-    return context.step(f"example-edit-{model.name}", step_params(model, context, site=cell.site), compute)
+    return context.step(
+        f"example-edit-{model.name}",
+        step_params(model, context, prompts=[PROMPT, OTHER_PROMPT], site=cell.site, kept=KEPT),
+        compute,
+    )
 
 
 def run(context: Context) -> Part:

@@ -1,12 +1,14 @@
 """Informed manipulation: is the place where the lens reads a concept the place where editing moves the answer?
 
 For each prompt pair and each cell (block and decode point, at the last token) two numbers are measured: how strongly
-the lens reads the concept in the clean prompt, and how far the answer moves when that cell is replaced by the corrupt
-prompt's, or the corrupt prompt's is mixed in. Their rank correlation over the cells is the finding; a pair is the unit.
+the lens reads the concept's words (the answer's are read apart) in the clean prompt, and how far the answer moves when
+that cell is replaced by the corrupt prompt's, or the corrupt prompt's is mixed in. Their rank correlation over the
+cells is the finding; a pair is the unit. Chance is the same correlation with the movements shifted along the blocks,
+around the end, which keeps how alike neighbouring blocks and cells of one point are; where that lies below 0, it is 0.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -18,18 +20,18 @@ from rheostat.edit.edit import Edit
 from rheostat.edit.patching import Replace
 from rheostat.lenses.reading import POINTS
 from rheostat.metrics.statistics import (
-    Interval,
     Values,
-    bootstrap_mean,
     paired_difference,
     partial_spearman,
-    shuffled_control,
+    rank_rows,
     spearman,
 )
 from rheostat.model import Model
 from rheostat.studies.decoding.cells import Cell, all_cells, capture_cells, lens_log_mass, output_log_probabilities
-from rheostat.studies.decoding.judging import held, judge, measurement, number
+from rheostat.studies.decoding.curve import curve
+from rheostat.studies.decoding.judging import compared, held, judge, measurement
 from rheostat.studies.decoding.part import Part, joined, step_params
+from rheostat.studies.decoding.spread import spread
 from rheostat.studies.decoding.vocabulary import group_tokens, single_token
 from rheostat.studies.record import Measurement, Section, Verdict
 from rheostat.studies.study import Context
@@ -44,6 +46,10 @@ KNOWN = 1.0
 MIX_FACTOR = 0.7
 PAIRS_A_STEP = 8
 EDIT_KINDS = ("replace", "mix")
+READINGS = ("concept", "answer", "contrast", "foreign")
+SUBLAYERS = ("attn_out", "mlp_out")
+PLANTED_SHARE = 0.2
+"""The rank correlation that is planted to see whether the measures would find it."""
 
 
 # --- measuring --------------------------------------------------------------------------------------------------------
@@ -61,13 +67,16 @@ class KnownPair:
     full: float
     """How far the whole corrupt prompt moves them."""
     concept: tuple[int, ...]
-    """Tokens of the clean concept and its answer."""
+    """Tokens of the clean concept, without its answer."""
     opposite: tuple[int, ...]
-    """Tokens of the corrupt concept and its answer."""
+    """Tokens of the corrupt concept, without its answer."""
 
 
 def known_pairs(model: Model, limit: int, seed: int) -> list[KnownPair]:
-    """Return up to `limit` pairs that the model tells apart, drawn at random but spread over the relations."""
+    """Return up to `limit` pairs that the model tells apart, drawn at random but spread over the relations.
+
+    Of those, pairs with a concept that no single token spells are left out.
+    """
     pairs = [pair for pair in prompt_pairs() if _answers(model, pair) is not None]
     clean = output_log_probabilities(model, [pair.clean_prompt for pair in pairs])
     corrupt = output_log_probabilities(model, [pair.corrupt_prompt for pair in pairs])
@@ -78,21 +87,16 @@ def known_pairs(model: Model, limit: int, seed: int) -> list[KnownPair]:
         a, b = answers
         base, end = float(row[b] - row[a]), float(other[b] - other[a])
         if base < -KNOWN and end > KNOWN:
-            concept = tuple(group_tokens(model, [pair.clean_concept, pair.clean_answer.strip()]))
-            opposite = tuple(group_tokens(model, [pair.corrupt_concept, pair.corrupt_answer.strip()]))
+            concept = _concept_tokens(model, pair.clean_concept, pair.clean_answer)
+            opposite = _concept_tokens(model, pair.corrupt_concept, pair.corrupt_answer)
             found.append(KnownPair(pair, a, b, base, end - base, concept, opposite))
-    return spread(found, limit, seed)
+    taken = spread(found, lambda one: one.pair.relation, limit, seed)
+    return [one for one in taken if one.concept and one.opposite]
 
 
-def spread(found: Sequence[KnownPair], limit: int, seed: int) -> list[KnownPair]:
-    """Take pairs from each relation in turn, in a shuffled order, until `limit` are taken."""
-    order = np.random.default_rng(seed).permutation(len(found))
-    by_relation: dict[str, list[KnownPair]] = {}
-    for index in order:
-        by_relation.setdefault(found[index].pair.relation, []).append(found[index])
-    rounds = max((len(group) for group in by_relation.values()), default=0)
-    taken = [group[turn] for turn in range(rounds) for group in by_relation.values() if turn < len(group)]
-    return taken[:limit]
+def _concept_tokens(model: Model, concept: str, answer: str) -> tuple[int, ...]:
+    answers = group_tokens(model, [answer.strip()])
+    return tuple(token for token in group_tokens(model, [concept]) if token not in answers)
 
 
 def _answers(model: Model, pair: PromptPair) -> tuple[int, int] | None:
@@ -101,28 +105,30 @@ def _answers(model: Model, pair: PromptPair) -> tuple[int, int] | None:
 
 
 def measure(model: Model, context: Context) -> pd.DataFrame:
-    """Return one row per pair and cell: three readings and the movement under each edit.
+    """Return one row per pair and cell: the readings and the movement under each edit.
 
-    Columns: pair, relation, block, point; `reading` (log-probability of the concept's words), `contrast` (minus that of
-    the corrupt concept's), `foreign` (log-probability of another pair's words); `replace` and `mix`: movement of the
-    log-odds towards the corrupt answer, as a share of what the whole corrupt prompt does.
+    Columns: pair, relation, block, point; log-probabilities of words: `concept`, `answer`, `contrast` (the concept's
+    minus the corrupt concept's) and `foreign` (another pair's concept); `replace` and `mix`: movement of the log-odds
+    towards the corrupt answer, as a share of what the whole corrupt prompt does.
     """
-    limit = N_PAIRS_QUICK if context.quick else N_PAIRS
-    pairs = known_pairs(model, limit, context.seed)
+    pairs = known_pairs(model, N_PAIRS_QUICK if context.quick else N_PAIRS, context.seed)
     cells = chosen_cells(model, quick=context.quick)
+    shared = {"pairs": [asdict(one.pair) for one in pairs], "cells": [cell.site for cell in cells]}
+    readings = context.step(
+        f"manipulation-readings-{model.name}",
+        step_params(model, context, words=[(one.concept, one.opposite) for one in pairs], **shared),
+        lambda: pd.concat(_readings(model, pairs, cells), ignore_index=True),
+    )
     tables = []
     for first in context.progress(range(0, len(pairs), PAIRS_A_STEP), f"informed manipulation, {model.name}"):
-        indices = range(first, min(first + PAIRS_A_STEP, len(pairs)))
+        some = pairs[first : first + PAIRS_A_STEP]
 
-        def compute(indices: range = indices) -> pd.DataFrame:
-            readings = _readings(model, pairs, indices, cells)
-            moved = [_movements(model, pairs[index], cells) for index in indices]
-            return pd.concat([reading.assign(**move) for reading, move in zip(readings, moved, strict=True)])
+        def compute(some: Sequence[KnownPair] = some) -> pd.DataFrame:
+            return pd.concat([_movements(model, one, cells) for one in some], ignore_index=True)
 
-        names = [one.pair.name for one in pairs]
-        params = step_params(model, context, pairs=names, first=first, factor=MIX_FACTOR, cells=len(cells))
+        params = step_params(model, context, first=first, factor=MIX_FACTOR, **shared)
         tables.append(context.step(f"manipulation-{model.name}", params, compute))
-    return pd.concat(tables, ignore_index=True)
+    return readings.merge(pd.concat(tables), on=["pair", "block", "point"], how="left", validate="one_to_one")
 
 
 def chosen_cells(model: Model, *, quick: bool) -> list[Cell]:
@@ -130,29 +136,20 @@ def chosen_cells(model: Model, *, quick: bool) -> list[Cell]:
     return [cell for cell in all_cells(model) if not quick or (model.n_blocks - 1 - cell.block) % 2 == 0]
 
 
-def _readings(
-    model: Model, pairs: Sequence[KnownPair], indices: Sequence[int], cells: Sequence[Cell]
-) -> list[pd.DataFrame]:
-    states = capture_cells(model, [pairs[index].pair.clean_prompt for index in indices], cells)
+def _readings(model: Model, pairs: Sequence[KnownPair], cells: Sequence[Cell]) -> list[pd.DataFrame]:
+    states = capture_cells(model, [one.pair.clean_prompt for one in pairs], cells)
     tables = []
-    for column, index in enumerate(indices):
-        one, other = pairs[index], _foreign(pairs, index)
-        groups = [one.concept, one.opposite, other.concept]
-        own, opposite, foreign = lens_log_mass(model, states[:, column], groups).double().numpy().T
-        tables.append(
-            pd.DataFrame(
-                {
-                    "pair": one.pair.name,
-                    "relation": one.pair.relation,
-                    "block": [cell.block for cell in cells],
-                    "point": [cell.point for cell in cells],
-                    "reading": own,
-                    "contrast": own - opposite,
-                    "foreign": foreign,
-                }
-            )
-        )
+    for column, one in enumerate(pairs):
+        groups = [one.concept, [one.clean], one.opposite, _foreign(pairs, column).concept]
+        own, answer, opposite, foreign = lens_log_mass(model, states[:, column], groups).double().numpy().T
+        read = {"concept": own, "answer": answer, "contrast": own - opposite, "foreign": foreign}
+        tables.append(_by_cell(one, cells).assign(relation=one.pair.relation, **read))
     return tables
+
+
+def _by_cell(one: KnownPair, cells: Sequence[Cell]) -> pd.DataFrame:
+    blocks, points = [cell.block for cell in cells], [cell.point for cell in cells]
+    return pd.DataFrame({"pair": one.pair.name, "block": blocks, "point": points})
 
 
 def _foreign(pairs: Sequence[KnownPair], index: int) -> KnownPair:
@@ -163,7 +160,7 @@ def _foreign(pairs: Sequence[KnownPair], index: int) -> KnownPair:
     return (others or candidates)[0]
 
 
-def _movements(model: Model, one: KnownPair, cells: Sequence[Cell]) -> dict[str, Values]:
+def _movements(model: Model, one: KnownPair, cells: Sequence[Cell]) -> pd.DataFrame:
     source = capture_cells(model, [one.pair.corrupt_prompt], cells)[:, 0]
 
     def edit(kind: str, index: int) -> Edit:
@@ -177,7 +174,8 @@ def _movements(model: Model, one: KnownPair, cells: Sequence[Cell]) -> dict[str,
         model, [one.pair.clean_prompt] * len(plans), plans=plans, tokens=[one.clean, one.corrupt]
     )
     moved = ((logs[:, 1] - logs[:, 0]).double().numpy() - one.base) / one.full
-    return dict(zip(EDIT_KINDS, np.split(moved, len(EDIT_KINDS)), strict=True))
+    by_kind = zip(EDIT_KINDS, np.split(moved, len(EDIT_KINDS)), strict=True)
+    return _by_cell(one, cells).assign(**dict(by_kind))
 
 
 # --- analysing --------------------------------------------------------------------------------------------------------
@@ -189,69 +187,95 @@ class Unfolded:
 
     block: Values
     point: tuple[str, ...]
-    columns: dict[str, Values]
+    columns: Mapping[str, Values]
 
     @classmethod
     def of(cls, table: pd.DataFrame) -> "Unfolded":
         """Unfold the long table."""
         n_cells = len(table.drop_duplicates(["block", "point"]))
         first = table.iloc[:n_cells]
-        names = ("reading", "contrast", "foreign", *EDIT_KINDS)
-        columns = {name: table[name].to_numpy(dtype=float).reshape(-1, n_cells) for name in names}
+        columns = {name: table[name].to_numpy(dtype=float).reshape(-1, n_cells) for name in (*READINGS, *EDIT_KINDS)}
         return cls(first["block"].to_numpy(dtype=float), tuple(first["point"]), columns)
 
-    def given_depth(self) -> Values:
-        """Return the covariate depth."""
-        return self.block[None]
+    def given_depth(self, reading: Values, moved: Values) -> Values:
+        """Return, per pair, the rank correlation over blocks given depth, its mean over the points."""
+        correlations = []
+        for point in dict.fromkeys(self.point):
+            here = np.array([one == point for one in self.point])
+            correlations.append(partial_spearman(reading[:, here], moved[:, here], self.block[None, here]))
+        return np.asarray(np.mean(correlations, axis=0))
 
-    def given_depth_and_point(self) -> Values:
-        """Return depth within each point: one indicator and one slope per point."""
-        points = list(dict.fromkeys(self.point))
-        indicators = np.array([[float(point == one) for point in self.point] for one in points])
-        return np.concatenate([indicators[1:], indicators * self.block])
+    def shifts(self, kind: str) -> Iterator[Values]:
+        """Yield a movement shifted by 1, 2, … blocks around the end, each point within itself."""
+        n_points = len(dict.fromkeys(self.point))
+        moved = self.columns[kind].reshape(len(self.columns[kind]), -1, n_points)
+        for step in range(1, moved.shape[1]):
+            yield np.roll(moved, step, axis=1).reshape(len(moved), -1)
 
 
-def correlations(model: str, cells: Unfolded, kind: str, seed: int) -> dict[str, Measurement]:
-    """Return the rank correlations between reading and movement, each with its control."""
-    moved, reading = cells.columns[kind], cells.columns["reading"]
-    shuffled = shuffled_control(reading, moved, seed=seed)
-    plain = spearman(reading, moved)
-    foreign = spearman(cells.columns["foreign"], moved)
-    by_depth = spearman(np.broadcast_to(cells.block, moved.shape), moved)
-    values = {
-        "plain": ("rank correlation of reading and movement", plain, shuffled, "shuffled cells"),
-        "given depth": (
-            "the same given depth",
-            partial_spearman(reading, moved, cells.given_depth()),
-            shuffled,
-            "shuffled cells",
-        ),
-        "given depth and point": (
-            "the same given depth within each point",
-            partial_spearman(reading, moved, cells.given_depth_and_point()),
-            shuffled,
-            "shuffled cells",
-        ),
-        "another concept": ("rank correlation of reading and movement", plain, foreign, "another concept's reading"),
-        "contrast": (
-            "rank correlation of the contrast reading given depth",
-            partial_spearman(cells.columns["contrast"], moved, cells.given_depth()),
-            shuffled,
-            "shuffled cells",
-        ),
-        "depth alone": ("rank correlation of depth alone with movement", by_depth, shuffled, "shuffled cells"),
-    }
-    return {
-        key: measurement(
+def deciding(model: str, cells: Unfolded, kind: str, seed: int) -> list[Measurement]:
+    """Return the comparisons that decide for one kind of edit.
+
+    Reading and movement against shifted movements, the same given depth within each point, the concept's reading
+    against another concept's, and the movement at the sublayer that the reading picks.
+    """
+    moved, concept = cells.columns[kind], cells.columns["concept"]
+    plain, foreign = spearman(concept, moved), spearman(cells.columns["foreign"], moved)
+    quantity = f"rank correlation of reading and movement ({kind})"
+    return [
+        against_shifts(model, quantity, cells, kind, lambda one: spearman(concept, one), seed),
+        against_shifts(
             model,
-            f"{label} ({kind})",
-            paired_difference(effect, control, seed=seed),
-            control=float(control.mean()),
-            unit="prompt pairs",
-            control_name=control_name,
-        )
-        for key, (label, effect, control, control_name) in values.items()
+            f"the same given depth within each point ({kind})",
+            cells,
+            kind,
+            lambda one: cells.given_depth(concept, one),
+            seed,
+        ),
+        compare(model, quantity, plain, foreign, "another concept's reading", seed),
+        inspection(model, cells, kind, seed),
+    ]
+
+
+def reported(model: str, cells: Unfolded, kind: str, seed: int) -> list[Measurement]:
+    """Return correlations that do not decide: other readings, depth alone, and depth over all points together."""
+    read = cells.columns
+    depth = np.broadcast_to(cells.block, read[kind].shape)
+    correlations: dict[str, Callable[[Values], Values]] = {
+        "rank correlation of reading and movement given depth over all points": lambda one: partial_spearman(
+            read["concept"], one, cells.block[None]
+        ),
+        "rank correlation of the contrast reading given depth within each point": lambda one: cells.given_depth(
+            read["contrast"], one
+        ),
+        "rank correlation of the answer's reading": lambda one: spearman(read["answer"], one),
+        "rank correlation of depth alone with movement": lambda one: spearman(depth, one),
     }
+    return [
+        against_shifts(model, f"{label} ({kind})", cells, kind, correlate, seed)
+        for label, correlate in correlations.items()
+    ]
+
+
+def against_shifts(
+    model: str, quantity: str, cells: Unfolded, kind: str, correlate: Callable[[Values], Values], seed: int
+) -> Measurement:
+    """Return a correlation with the movement, per pair, against its mean over shifted movements, and at least 0."""
+    chance = np.mean([correlate(one) for one in cells.shifts(kind)], axis=0)
+    control = chance if chance.mean() > 0 else np.zeros_like(chance)
+    return compare(model, quantity, correlate(cells.columns[kind]), control, "shifted movements, or 0", seed)
+
+
+def compare(model: str, quantity: str, effect: Values, control: Values, control_name: str, seed: int) -> Measurement:
+    """Return effect and control, one value per prompt pair each, as a measurement."""
+    return measurement(
+        model,
+        quantity,
+        paired_difference(effect, control, seed=seed),
+        control=float(control.mean()),
+        unit="prompt pairs",
+        control_name=control_name,
+    )
 
 
 def inspection(model: str, cells: Unfolded, kind: str, seed: int) -> Measurement:
@@ -259,58 +283,54 @@ def inspection(model: str, cells: Unfolded, kind: str, seed: int) -> Measurement
 
     The stream itself is left out: late in the network it carries the whole answer, so replacing it always works.
     """
-    sublayer = np.array([point in ("attn_out", "mlp_out") for point in cells.point])
-    reading, moved = cells.columns["reading"][:, sublayer], cells.columns[kind][:, sublayer]
+    sublayer = np.array([point in SUBLAYERS for point in cells.point])
+    reading, moved = cells.columns["concept"][:, sublayer], cells.columns[kind][:, sublayer]
     picked = moved[np.arange(len(moved)), reading.argmax(axis=1)]
-    average = moved.mean(axis=1)
-    return measurement(
-        model,
-        f"movement at the sublayer with the strongest reading ({kind})",
-        paired_difference(picked, average, seed=seed),
-        control=float(average.mean()),
-        unit="prompt pairs",
-        control_name="the mean sublayer",
-    )
+    quantity = f"movement at the sublayer with the strongest reading ({kind})"
+    return compare(model, quantity, picked, moved.mean(axis=1), "the mean sublayer", seed)
 
 
-def planted_correlation(n_pairs: int, n_cells: int, seed: int, *, rho: float = 0.2) -> Interval:
-    """Return the interval found when a correlation of `rho` is planted in as many pairs and cells: the power."""
-    rng = np.random.default_rng(seed)
-    reading = rng.normal(size=(n_pairs, n_cells))
-    moved = rho * reading + np.sqrt(1 - rho**2) * rng.normal(size=reading.shape)
-    return bootstrap_mean(spearman(reading, moved), seed=seed)
+def with_planted_correlation(cells: Unfolded, kind: str, *, share: float = PLANTED_SHARE) -> Unfolded:
+    """Return the cells with movements that follow the reading with a rank correlation of about `share`.
+
+    The rest of each movement is the pair's real one, shifted by another number of blocks for each pair: as alike from
+    block to block as real movements are.
+    """
+    shifted = np.stack(list(cells.shifts(kind)))
+    pairs = np.arange(shifted.shape[1])
+    rest = rank_rows(shifted[pairs % len(shifted), pairs])
+    moved = share * rank_rows(cells.columns["concept"]) + np.sqrt(1 - share**2) * rest
+    return replace(cells, columns={**cells.columns, kind: moved})
 
 
 def run(context: Context) -> Part:
     """Measure all models and judge the claim."""
     tables = {model.name: measure(model, context) for model in context.models}
     unfolded = {name: Unfolded.of(table) for name, table in tables.items()}
-    every: list[Measurement] = []
-    deciding: list[Measurement] = []
-    for name, cells in unfolded.items():
-        for kind in EDIT_KINDS:
-            found = correlations(name, cells, kind, context.seed)
-            deciding += [found["plain"], found["given depth"]]
-            every += [*found.values(), inspection(name, cells, kind, context.seed)]
-    planted = {
-        name: planted_correlation(len(cells.columns["reading"]), len(cells.point), context.seed)
-        for name, cells in unfolded.items()
-    }
+    both = [(name, cells, kind) for name, cells in unfolded.items() for kind in EDIT_KINDS]
+    decide = [one for name, cells, kind in both for one in deciding(name, cells, kind, context.seed)]
+    rest = [one for name, cells, kind in both for one in reported(name, cells, kind, context.seed)]
+    planted = [
+        one
+        for name, cells, kind in both
+        for one in deciding(name, with_planted_correlation(cells, kind), kind, context.seed)
+    ]
+    shown = sum(one.low > 0 for one in planted)
     verdict = Verdict(
         claim=CLAIM,
         statement=STATEMENT,
-        verdict=judge(deciding, planted_found=all(one.above_zero for one in planted.values())),
-        reason=f"{held(deciding)} A planted rank correlation of 0.2 is found: "
-        + "; ".join(f"{name} {interval}" for name, interval in planted.items())
-        + ". Last token only; the reading is the log-probability of the concept's and the answer's words.",
-        measurements=tuple(every),
+        verdict=judge(decide, planted_found=shown == len(planted)),
+        reason=f"{held(decide)} Of a rank correlation of {PLANTED_SHARE} planted in shifted movements {shown} of "
+        f"{len(planted)} comparisons are found. Last token only; the reading is the log-probability of the concept's "
+        "words, without the answer's.",
+        measurements=(*decide, *rest),
     )
     figures: list[Figure] = []
     for name, table in tables.items():
         figures += _figures(name, table)
     section = Section(
         heading="Informed manipulation: does the reading tell where to edit?",
-        text="\n\n".join(_describe(name, table, every) for name, table in tables.items()),
+        text="\n\n".join(_describe(name, table, [*decide, *rest]) for name, table in tables.items()),
         figures=tuple(figure.name for figure in figures),
         tables=("manipulation",),
     )
@@ -321,27 +341,28 @@ def run(context: Context) -> Part:
 
 
 def _describe(name: str, table: pd.DataFrame, every: Sequence[Measurement]) -> str:
-    means = table.groupby(["block", "point"], sort=False)[["reading", "replace", "mix"]].mean()
-    sublayers = means[means.index.get_level_values("point").isin(["attn_out", "mlp_out"])]
-    moved, read = (sublayers.index[int(sublayers[one].to_numpy().argmax())] for one in ("replace", "reading"))
-    value = sublayers["replace"].max()
-    same = "the same place" if moved == read else "another place"
-    mine = [one for one in every if one.model == name]
+    means = table.groupby(["block", "point"], sort=False)[["concept", "replace"]].mean()
+    sublayers = means[means.index.get_level_values("point").isin(SUBLAYERS)]
+    moved, read = (sublayers.index[int(sublayers[one].to_numpy().argmax())] for one in ("replace", "concept"))
+    where = "the same place" if moved == read else f"block {read[0]}'s {read[1]}"
+    mine = {one.quantity: one for one in every if one.model == name}
+
+    def told(quantity: str) -> str:
+        found = (compared(mine[f"{quantity} ({kind})"]) for kind in EDIT_KINDS)
+        return ", mixing ".join(found)
+
     return (
         f"{name}, {table['pair'].nunique()} prompt pairs. Of all sublayer outputs, replacing block {moved[0]}'s "
-        f"{moved[1]} "
-        f"moves the answer most: {value:.0%} of the way to the other prompt's answer on average. The lens reads the "
-        f"concept most strongly at block {read[0]}'s {read[1]}: {same}. "
-        + " ".join(
-            f"{one.quantity}: {number(one.effect)}, {one.control_name} {number(one.control)} "
-            f"(difference [{number(one.low)}, {number(one.high)}])."
-            for one in mine
-        )
+        f"{moved[1]} moves the answer most: {sublayers['replace'].max():.0%} of the way to the other prompt's. The "
+        f"lens reads the concept most strongly at {where}. Rank correlation of reading and movement given depth within "
+        f"each point: replacing {told('the same given depth within each point')}. Movement by editing, pair by pair, "
+        f"the sublayer that reads the concept most strongly: replacing "
+        f"{told('movement at the sublayer with the strongest reading')}."
     )
 
 
 def _figures(name: str, table: pd.DataFrame) -> list[Figure]:
-    means = table.groupby(["block", "point"], sort=False)[["reading", "replace", "mix"]].mean().reset_index()
+    means = table.groupby(["block", "point"], sort=False)[["concept", *EDIT_KINDS]].mean().reset_index()
     n = table["pair"].nunique()
     scatter = Scatter(
         name=f"manipulation-scatter-{name}",
@@ -350,7 +371,7 @@ def _figures(name: str, table: pd.DataFrame) -> list[Figure]:
         y_label="movement of the answer by replacing (share)",
         table=pd.DataFrame(
             {
-                "x": means["reading"],
+                "x": means["concept"],
                 "y": means["replace"],
                 "series": means["point"],
                 "text": "block " + means["block"].astype(str),
@@ -376,12 +397,11 @@ def _figures(name: str, table: pd.DataFrame) -> list[Figure]:
 
 
 def _profile(name: str, table: pd.DataFrame) -> Profile:
-    rows = []
+    rows: list[dict[str, object]] = []
     for point in POINTS:
         here = table[table["point"] == point]
-        for block, group in here.groupby("block"):
-            moved = bootstrap_mean(group["replace"].to_numpy(dtype=float), seed=0)
-            rows.append({"x": block, "value": moved.value, "low": moved.low, "high": moved.high, "series": point})
+        places = [(block, group["replace"].to_numpy(dtype=float)) for block, group in here.groupby("block")]
+        rows += curve(point, places, seed=0)
     return Profile(
         name=f"manipulation-profile-{name}",
         title=f"Replacing one cell of {name}, by block",

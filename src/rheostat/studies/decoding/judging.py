@@ -47,34 +47,36 @@ def judge(deciding: Sequence[Measurement], *, planted_found: bool) -> VerdictNam
     return "not" if planted_found else "not testable here"
 
 
-def said(one: Measurement) -> str:
-    """Return one measurement in words, for a reason or a section."""
-    return (
-        f"{one.model}: {one.quantity} {number(one.effect)}, {one.control_name or 'control'} {number(one.control)}, "
-        f"difference {number(one.effect - one.control)} [{number(one.low)}, {number(one.high)}]"
-    )
+def compared(one: Measurement) -> str:
+    """Return effect, control and the interval of their difference, for a section's text."""
+    return f"{number(one.effect)} against {number(one.control)} ({one.control_name}; difference {interval(one)})"
+
+
+def interval(one: Measurement) -> str:
+    """Return the interval of effect − control."""
+    return f"[{number(one.low)}, {number(one.high)}]"
 
 
 def held(deciding: Sequence[Measurement]) -> str:
-    """Name what holds and what does not."""
-    groups = {
-        "Holds": [one for one in deciding if one.low > 0],
-        "Opposite": [one for one in deciding if one.high < 0],
-        "Not shown": [one for one in deciding if one.low <= 0 <= one.high],
-    }
-    return " ".join(f"{label}: {_named(group)}." for label, group in groups.items() if group)
-
-
-def _named(group: Sequence[Measurement]) -> str:
-    """List measurements, each once with the models it belongs to."""
-    models: dict[str, list[str]] = {}
-    for one in group:
-        models.setdefault(f"{one.quantity} against {one.control_name}", []).append(one.model)
-    return "; ".join(f"{what} ({', '.join(names)})" for what, names in models.items())
+    """Count, per model, the deciding comparisons that hold, and name those that point the other way."""
+    if not deciding:
+        return "No comparison decides."
+    models = dict.fromkeys(one.model for one in deciding)
+    counts = []
+    for model in models:
+        mine = [one for one in deciding if one.model == model]
+        counts.append(f"{sum(one.low > 0 for one in mine)} of {len(mine)} on {model}")
+    opposite = dict.fromkeys(
+        f"{one.quantity} against {one.control_name} ({one.model})" for one in deciding if one.high < 0
+    )
+    text = f"Comparisons above zero: {', '.join(counts)}."
+    return text + (f" Below zero: {'; '.join(opposite)}." if opposite else "")
 
 
 def number(value: float) -> str:
     """Return a number with three significant digits, without an exponent where it can be avoided."""
+    if abs(value) < 1e-12:
+        return "0"
     if abs(value) >= 1000:
         return f"{value:.0f}"
-    return f"{value:.3g}" if abs(value) >= 0.001 or value == 0 else f"{value:.1e}"
+    return f"{value:.3g}" if abs(value) >= 0.001 else f"{value:.1e}"

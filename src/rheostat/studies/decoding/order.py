@@ -10,7 +10,8 @@ from rheostat.base.shapes import Figure, Profile
 from rheostat.lenses.reading import POINTS
 from rheostat.metrics.statistics import Interval, Values, bootstrap_mean
 from rheostat.studies.decoding.answers import measure_ranks
-from rheostat.studies.decoding.judging import held, judge, measurement, number
+from rheostat.studies.decoding.curve import curve
+from rheostat.studies.decoding.judging import held, interval, judge, measurement, number
 from rheostat.studies.decoding.part import Part
 from rheostat.studies.decoding.read_quality import TOP, by_block, first_block, seen
 from rheostat.studies.record import Measurement, Section, Verdict
@@ -23,6 +24,7 @@ STATEMENT = (
     "(19)."
 )
 STREAM = ("resid_post",)
+EITHER = "either order alike"
 ENOUGH_TOKENS = 20
 """Prompts with a word of another language in the vocabulary that the comparison of languages needs."""
 
@@ -73,7 +75,7 @@ def order_measurements(
             bootstrap_mean(own, seed=seed),
             control=0.0,
             unit="prompts",
-            control_name="either order alike",
+            control_name=EITHER,
         ),
         measurement(
             name,
@@ -116,11 +118,13 @@ def run(context: Context) -> Part:
     """Compare first blocks on every model and judge the claim."""
     tables = {model.name: measure_ranks(model, context) for model in context.models}
     both = [(name, table, points) for name, table in tables.items() for points in (STREAM, POINTS)]
-    kinds = [one for name, table, points in both for one in category_first(name, table, points, context.seed)]
-    tongues = [one for name, table, points in both for one in foreign_first(name, table, points, context.seed)]
-    deciding = [*kinds, *tongues]
+    kinds = [category_first(name, table, points, context.seed) for name, table, points in both]
+    tongues = [foreign_first(name, table, points, context.seed) for name, table, points in both]
+    pairs = [pair for pair in (*kinds, *tongues) if pair]
+    every = [one for pair in pairs for one in pair]
+    deciding = [min(pair, key=lambda one: one.low) for pair in pairs]
     planted = planted_order(min(table["item"].nunique() for table in tables.values()), context.seed)
-    without = [name for name in tables if not any(one.model == name for one in tongues)]
+    without = [name for name in tables if not any(one.model == name for pair in tongues for one in pair)]
     uncovered = (
         f" Not covered: other languages on {', '.join(without)}, whose vocabulary has too few such words."
         if without
@@ -130,16 +134,14 @@ def run(context: Context) -> Part:
         claim=CLAIM,
         statement=STATEMENT,
         verdict=judge(deciding, planted_found=planted.above_zero),
-        reason=f"{held(deciding)} A word shows when it is among the top {TOP}. An order planted in 30 % of the "
-        f"prompts is found: "
-        f"{planted}."
-        f"{uncovered}",
-        measurements=tuple(deciding),
+        reason=f"{held(deciding)} Of an order's two comparisons the weaker one decides. A word shows when it is among "
+        f"the top {TOP}. An order planted in 30 % of the prompts is found: {planted}.{uncovered}",
+        measurements=tuple(every),
     )
     figures: tuple[Figure, ...] = tuple(_figure(name, table, context.seed) for name, table in tables.items())
     section = Section(
         heading="In which order does meaning appear?",
-        text="\n\n".join(_describe(name, table, deciding) for name, table in tables.items()),
+        text="\n\n".join(_describe(name, table, every) for name, table in tables.items()),
         figures=tuple(figure.name for figure in figures),
     )
     return Part((section,), {}, figures, (verdict,))
@@ -152,13 +154,15 @@ def _describe(name: str, table: pd.DataFrame, every: Sequence[Measurement]) -> s
     for points in (STREAM, POINTS):
         medians = (f"{label} {_median(earliest(table, group, points), n)}" for group, label in labels.items())
         parts.append(f"At {where(points)}: {', '.join(medians)}.")
-    said = " ".join(
-        f"{one.quantity}: {number(one.effect)}, {one.control_name} {number(one.control)} (difference "
-        f"[{number(one.low)}, {number(one.high)}])."
-        for one in every
-        if one.model == name
+    shares: dict[str, list[str]] = {}
+    for one in every:
+        if one.model == name and one.control_name == EITHER:
+            quantity, place = one.quantity.rsplit(", ", 1)
+            shares.setdefault(quantity, []).append(f"{number(one.effect)} {interval(one)} at {place}")
+    said = "; ".join(f"{quantity}: {', '.join(found)}" for quantity, found in shares.items())
+    return (
+        f"{name}: first block with a word in the top {TOP} (median where it ever shows). {' '.join(parts)} The {said}."
     )
-    return f"{name}: first block with a word in the top {TOP} (median where it ever shows). {' '.join(parts)} {said}"
 
 
 def _median(first: Values, n_blocks: int) -> str:
@@ -173,12 +177,10 @@ def _figure(name: str, table: pd.DataFrame, seed: int) -> Profile:
         "foreign": "other languages",
         "other category": "another kind (control)",
     }
-    rows = []
+    rows: list[dict[str, object]] = []
     for group, label in labels.items():
         hits = seen(table, group, "resid_post")
-        for block in range(hits.shape[1]):
-            share = bootstrap_mean(hits[:, block], seed=seed)
-            rows.append({"x": block, "value": share.value, "low": share.low, "high": share.high, "series": label})
+        rows += curve(label, enumerate(hits.T), seed)
     return Profile(
         name=f"order-{name}",
         title=f"Which words the stream of {name} shows, by block",

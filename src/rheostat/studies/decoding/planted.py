@@ -5,7 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from rheostat.edit.arithmetic import Add
 from rheostat.model import Model
+from rheostat.studies.decoding.cells import Cell, capture_cells
+from rheostat.studies.decoding.mixing import Dial, adding
 
 STEPS, RATE = 60, 0.1
 
@@ -33,3 +36,14 @@ def saying_direction(model: Model, tokens: Sequence[int], near: Tensor) -> Tenso
             optimiser.step()
     found: Tensor = (point / point.norm()).detach()
     return found
+
+
+def saying_edits(model: Model, prompt: str, groups: Sequence[Sequence[int]]) -> tuple[Dial, list[Add]]:
+    """Return, per group of tokens, the edit that adds a direction saying them at the middle block, and its dial.
+
+    The direction gets the length of the residual stream there.
+    """
+    block = model.n_blocks // 2
+    near = capture_cells(model, [prompt], [Cell(block, "resid_mid")])[0, 0]
+    dial = Dial(block, "resid_mid", float(near.norm()))
+    return dial, [adding(saying_direction(model, tokens, near), dial) for tokens in groups]

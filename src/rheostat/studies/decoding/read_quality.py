@@ -11,6 +11,7 @@ from rheostat.lenses.reading import POINTS
 from rheostat.metrics.statistics import Interval, Values, bootstrap, bootstrap_mean
 from rheostat.model import Model
 from rheostat.studies.decoding.answers import measure_ranks, untrained
+from rheostat.studies.decoding.curve import curve
 from rheostat.studies.decoding.judging import held, judge, measurement, number
 from rheostat.studies.decoding.part import Part, joined, step_params
 from rheostat.studies.record import Measurement, Section, Verdict
@@ -137,9 +138,9 @@ def measure_identity(model: Model, context: Context) -> pd.DataFrame:
 
     The attention is read as the block runs it, with its input norm: then the difference is rounding.
     """
+    prompts = ["The capital of Germany is", "The opposite of hot is", "The plural of mouse is"]
 
     def compute() -> pd.DataFrame:
-        prompts = ["The capital of Germany is", "The opposite of hot is", "The plural of mouse is"]
         found = model.capture(
             prompts, ["blocks.*.resid_pre", "blocks.*.attn_out", "blocks.*.resid_mid"], positions="last"
         )
@@ -152,7 +153,7 @@ def measure_identity(model: Model, context: Context) -> pd.DataFrame:
             rows.append({"block": block, "error": float(((after - before - out).norm(dim=-1) / scale).max())})
         return pd.DataFrame(rows)
 
-    return context.step(f"identity-{model.name}", step_params(model, context), compute)
+    return context.step(f"identity-{model.name}", step_params(model, context, prompts=prompts), compute)
 
 
 def run(context: Context) -> Part:
@@ -239,15 +240,13 @@ def _describe(
 
 
 def _figure(name: str, trained: pd.DataFrame, fresh: pd.DataFrame, seed: int) -> Profile:
-    rows = []
+    rows: list[dict[str, object]] = []
     series = [(point, trained, "related", point) for point in POINTS]
     series += [("another prompt's stream", trained, "control", "resid_post")]
     series += [("untrained stream", fresh, "related", "resid_post")]
     for label, table, column, point in series:
         hits = seen(table, column, point)
-        for block in range(hits.shape[1]):
-            share = bootstrap_mean(hits[:, block], seed=seed)
-            rows.append({"x": block, "value": share.value, "low": share.low, "high": share.high, "series": label})
+        rows += curve(label, enumerate(hits.T), seed)
     return Profile(
         name=f"read-quality-{name}",
         title=f"Prompts of which {name} shows a related word, by block",
