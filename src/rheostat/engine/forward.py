@@ -16,6 +16,7 @@ from rheostat.edit.edit import Edit
 from rheostat.edit.plan import Plan, PlanLike, as_plan
 from rheostat.edit.source import FromPrompt
 from rheostat.engine.batch import Batch, PaddingSide, as_prompts, build_batch
+from rheostat.engine.binding import ReadPrompt
 from rheostat.engine.clock import Clock
 from rheostat.engine.program import Program
 from rheostat.engine.receipt import Receipt
@@ -91,10 +92,10 @@ def run(
     program = bind(network, rows, edits, plans)
     batch = build_batch(network, rows, padding_side=padding_side)
     sites = resolve(network, capture) if capture else ()
-    wanted = _positions(rows, logits_at)
-    reader = Reader(network, sites, batch, _positions(rows, capture_at) if sites else ())
+    wanted = positions_in(rows, logits_at)
+    reader = Reader(network, sites, batch, positions_in(rows, capture_at) if sites else ())
     whole = any(site.kind == "logits" for site in (*program.sites, *sites))
-    kept, arguments = _kept_columns(network, batch, wanted, whole=whole)
+    kept, arguments = kept_columns(network, batch, wanted, whole=whole)
     with passing(network, gradients=gradients) as stack:
         clock = Clock(batch.lengths)
         attach_clock(stack, network.module, clock.read)
@@ -130,7 +131,7 @@ def capture(
     rows = [network.row(prompt) for prompt in as_prompts(prompts)]
     program = bind(network, rows, edits, plans)
     batch = build_batch(network, rows, padding_side=padding_side)
-    reader = Reader(network, resolve(network, sites), batch, _positions(rows, positions))
+    reader = Reader(network, resolve(network, sites), batch, positions_in(rows, positions))
     arguments = {"logits_to_keep": 1} if "logits_to_keep" in network.parameters_of_forward else {}
     if any(site.kind == "logits" for site in (*program.sites, *reader.sites)):
         arguments = {}
@@ -159,11 +160,16 @@ def bind(
     if isinstance(plans, Plan | Edit):
         raise BadArgument("plans is a list with one plan per row; one plan for all rows is edits=….")
     bound = [as_plan(edits)] if plans is None else [as_plan(plan) for plan in plans]
+    return Program(network, bound, rows, prompt_reader(network), generating=generating)
+
+
+def prompt_reader(network: Network) -> ReadPrompt:
+    """Return what captures the activations that edits take from another prompt."""
 
     def read_prompt(source: FromPrompt, sites: tuple[Site, ...]) -> Activations:
         return capture(network, source.prompt, sites, positions=source.positions)
 
-    return Program(network, bound, rows, read_prompt, generating=generating)
+    return read_prompt
 
 
 @contextmanager
@@ -232,14 +238,15 @@ class Reader:
         return tensor.clone() if self._all else tensor[self._rows, self._columns]
 
 
-def _positions(rows: Sequence[Row], asked: PositionsLike) -> tuple[tuple[int, ...], ...]:
+def positions_in(rows: Sequence[Row], asked: PositionsLike) -> tuple[tuple[int, ...], ...]:
+    """Return the asked positions of every prompt."""
     where = Positions.parse(asked)
     if where.kind == "generated":
         raise BadArgument("positions='generated' means tokens that the model writes; a run over prompts has none.")
     return tuple(where.in_prompt(row) for row in rows)
 
 
-def _kept_columns(
+def kept_columns(
     network: Network, batch: Batch, wanted: tuple[tuple[int, ...], ...], *, whole: bool
 ) -> tuple[list[int], dict[str, Any]]:
     """Return the columns whose logits the pass will compute, and the argument that says so."""

@@ -4,28 +4,24 @@ Binding resolves every site, position, unit and source before anything is regist
 the last edit leaves no trace of the first.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from rheostat.base.errors import EditNotUsable, SiteNotOffered
-from rheostat.capture.activations import Activations
+from rheostat.base.errors import EditNotUsable
 from rheostat.edit.edit import Edit
 from rheostat.edit.plan import Plan
-from rheostat.edit.source import FromPrompt
+from rheostat.engine.binding import ReadPrompt, Values, as_grid, change, check_count, check_units, edited_sites, gather
 from rheostat.engine.clock import Clock
 from rheostat.engine.receipt import Receipt, Tally, close
 from rheostat.engine.taps import attach
 from rheostat.models.network import Network
 from rheostat.models.tokens import Row
 from rheostat.sites.positions import Positions
-from rheostat.sites.site import Site, resolve, tap
-
-ReadPrompt = Callable[[FromPrompt, tuple[Site, ...]], Activations]
-"""Captures the activations that edits take from another prompt."""
+from rheostat.sites.site import Site, tap
 
 
 @dataclass(frozen=True)
@@ -72,7 +68,7 @@ class Program:
                 f"{len(plans)} plans for {len(rows)} prompts. Give one plan for all, or one per prompt."
             )
         placed = self._place(plans)
-        values = _Values(network, placed, read_prompt)
+        values = Values(network, placed, read_prompt)
         self._steps = [self._bind(edit, site, members, values) for edit, site, members in placed]
         self.sites = tuple(dict.fromkeys(step.site for step in self._steps))
 
@@ -105,17 +101,13 @@ class Program:
                 if k < len(plan):
                     carriers.setdefault(id(plan.edits[k]), (plan.edits[k], []))[1].append(row)
             for edit, members in carriers.values():
-                for site in resolve(self._network, edit.site):
-                    if site.kind == "pattern":
-                        raise SiteNotOffered(
-                            f"{site} can be read, not edited: attention weights are computed past our reach."
-                        )
+                for site in edited_sites(self._network, edit):
                     placed.append((edit, site, None if len(plans) == 1 else tuple(members)))
         return placed
 
-    def _bind(self, edit: Edit, site: Site, members: tuple[int, ...] | None, values: "_Values") -> _Step:
+    def _bind(self, edit: Edit, site: Site, members: tuple[int, ...] | None, values: "Values") -> _Step:
         shape = None if site.kind == "module" else self._network.body.shape(site.kind)
-        _check_units(edit, site, shape)
+        check_units(edit, site, shape)
         value = values.of(edit, site)
         if self._network.anatomy is None and edit.where.kind != "all":
             raise EditNotUsable(f"{edit}: a plain module has no token positions. Leave positions out.")
@@ -131,21 +123,11 @@ class Program:
     def _check_counts(self, edit: Edit, site: Site, members: tuple[int, ...] | None, value: Tensor | None) -> None:
         assert self._rows is not None
         for row in members if members is not None else range(len(self._rows)):
-            chosen = edit.where.in_prompt(self._rows[row])
-            if value is None or value.shape[1] == 1:
-                continue
-            if edit.where.kind == "generated" or (self._generating and edit.where.reaches_generated):
-                raise EditNotUsable(f"{edit}: a value per position cannot serve generated tokens; positions='prompt'?")
-            if len(set(chosen)) < len(chosen):
-                raise EditNotUsable(f"{edit}: a token is named twice, and its value would not be one.")
-            if len(chosen) != value.shape[1]:
-                raise EditNotUsable(
-                    f"{edit}: its value at {site} has {value.shape[1]} positions, but {len(chosen)} tokens are edited."
-                )
+            check_count(edit, site, self._rows[row], value, generating=self._generating)
 
     def _visit(self, tensor: Tensor, steps: list[_Step], clock: Clock, *, in_place: bool) -> Tensor | None:
         columns = clock.positions.shape
-        grid = _as_grid(tensor, steps[0].site, columns, self._network)
+        grid = as_grid(tensor, steps[0].site, columns, self._network)
         changed = False
         for step in steps:
             new = self._fire(step, grid, clock, in_place=in_place)
@@ -170,11 +152,11 @@ class Program:
                 self._check_pass(step.edit, step.value, ordinals, clock)
             rows = self._row_of(clock)[batch_index]
             old = grid[batch_index, column]
-            value = _gather(step.value, rows, ordinals[batch_index, column])
+            value = gather(step.value, rows, ordinals[batch_index, column])
         if step.edit.strength == 0:
             step.tally.add(rows, old, old)
             return None
-        new = _change(step.edit, old, value)
+        new = change(step.edit, old, value)
         step.tally.add(rows, old, new)
         if in_place:
             if whole:
@@ -243,102 +225,3 @@ class Program:
                 table[row, n:] = 0 if where.reaches_generated else -1
             self._tables[where] = table.to(clock.positions.device)
         return self._tables[where]
-
-
-class _Values:
-    """The values of all edits of a program; each other prompt is run once, however many edits read it."""
-
-    def __init__(self, network: Network, placed: Sequence[tuple[Edit, Site, object]], read_prompt: ReadPrompt) -> None:
-        self._network = network
-        wanted: dict[tuple[str, Positions], tuple[FromPrompt, dict[Site, None]]] = {}
-        for edit, site, _ in placed:
-            if isinstance(source := edit.source, FromPrompt):
-                key = (source.prompt, Positions.parse(source.positions))
-                wanted.setdefault(key, (source, {}))[1][self._source_site(source, site)] = None
-        self._read = {key: read_prompt(source, tuple(sites)) for key, (source, sites) in wanted.items()}
-
-    def of(self, edit: Edit, site: Site) -> Tensor | None:
-        """Return an edit's value as (row or 1, pos or 1, …site), on the model's device, in its dtype."""
-        source = edit.source
-        if source is None:
-            return None
-        if isinstance(source, FromPrompt):
-            key = (source.prompt, Positions.parse(source.positions))
-            value = self._read[key][str(self._source_site(source, site))]
-        else:
-            value = source[str(site)] if isinstance(source, Activations) else source
-        if torch.isnan(value).any():
-            raise EditNotUsable(
-                f"{edit}: its value holds NaN (rows of different length?). Give one row, or equally many positions."
-            )
-        value = value.to(device=self._network.device, dtype=self._network.dtype)
-        if self._network.anatomy is None:
-            return value.unsqueeze(1) if isinstance(source, Activations) else value[None, None]
-        if site.kind == "module":
-            return value[None, None] if isinstance(source, Tensor) else value
-        shape = self._network.body.shape(site.kind)
-        if edit.units is not None and value.shape[-len(shape) :] != shape:
-            shape = (len(edit.units), *shape[1:])
-        return _with_row_and_pos(edit, value, shape)
-
-    def _source_site(self, source: FromPrompt, site: Site) -> Site:
-        if source.kind is None:
-            return site
-        if site.block is None:
-            raise EditNotUsable(f"{site} lies in no block, so there is no {source.kind} beside it. Leave kind out.")
-        return resolve(self._network, f"blocks.{site.block}.{source.kind}")[0]
-
-
-def _with_row_and_pos(edit: Edit, value: Tensor, shape: tuple[int, ...]) -> Tensor:
-    extra = value.dim() - len(shape)
-    if extra not in (0, 1, 2) or tuple(value.shape[extra:]) != shape:
-        raise EditNotUsable(
-            f"{edit}: its value has shape {tuple(value.shape)}; one token of this site has {shape}, so give {shape}, "
-            f"(pos, {', '.join(map(str, shape))}) or (batch, pos, {', '.join(map(str, shape))})."
-        )
-    return value.reshape(*(1,) * (2 - extra), *value.shape)
-
-
-def _check_units(edit: Edit, site: Site, shape: tuple[int, ...] | None) -> None:
-    if edit.units is None:
-        return
-    if shape is None:
-        raise EditNotUsable(f"{edit}: units are offered at named sites, not at module paths.")
-    if not all(0 <= unit < shape[0] for unit in edit.units):
-        raise EditNotUsable(
-            f"{edit}: units go from 0 to {shape[0] - 1} at {site}; given {min(edit.units)} to {max(edit.units)}."
-        )
-
-
-def _as_grid(tensor: Tensor, site: Site, columns: torch.Size, network: Network) -> Tensor:
-    """View a site's tensor as (row, column, …site): some families flatten rows and columns, heads are not split."""
-    batch, n_columns = columns
-    if network.anatomy is None:
-        return tensor.unsqueeze(1)
-    if site.kind == "module":
-        fits = tensor.dim() >= 3 and tensor.shape[:2] == columns
-        return tensor if fits else tensor.view(batch, n_columns, *tensor.shape[1:])
-    shape = network.body.shape(site.kind)
-    if site.kind == "logits":
-        return tensor
-    return tensor.view(batch, n_columns, *shape)
-
-
-def _gather(value: Tensor | None, rows: Tensor, ordinals: Tensor) -> Tensor | None:
-    """Pick each chosen token's value."""
-    if value is None:
-        return None
-    row = rows if value.shape[0] > 1 else torch.zeros_like(rows)
-    pos = ordinals if value.shape[1] > 1 else torch.zeros_like(ordinals)
-    return value[row, pos]
-
-
-def _change(edit: Edit, old: Tensor, value: Tensor | None) -> Tensor:
-    if edit.units is None:
-        return edit.change(old, value)
-    units = torch.tensor(edit.units, device=old.device)
-    axis = 1
-    part = old.index_select(axis, units)
-    if value is not None and value.shape[axis] == old.shape[axis]:
-        value = value.index_select(axis, units)
-    return old.index_copy(axis, units, edit.change(part, value))

@@ -30,6 +30,23 @@ def attach(stack: ExitStack, module: nn.Module, tap: Tap, visit: Visit) -> None:
     stack.callback(handle.remove)
 
 
+def attach_border(stack: ExitStack, module: nn.Module, path: str, cross: Callable[[Tensor], Tensor]) -> None:
+    """Let `cross` change the rows that enter a block or norm, until the stack closes.
+
+    The arguments beside them are those of one row and broadcast; ALiBi biases do not, and are repeated.
+    """
+
+    def visit(
+        _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        rows = cross(args[0] if args else kwargs["hidden_states"])
+        if isinstance(alibi := kwargs.get("alibi"), Tensor):
+            kwargs = {**kwargs, "alibi": alibi.repeat(rows.shape[0], *(1,) * (alibi.dim() - 1))}
+        return ((rows, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": rows})
+
+    stack.callback(module.get_submodule(path).register_forward_pre_hook(visit, with_kwargs=True).remove)
+
+
 def attach_clock(
     stack: ExitStack, module: nn.Module, read: Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]
 ) -> None:

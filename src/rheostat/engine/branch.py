@@ -1,0 +1,151 @@
+"""One pass over the end of a prompt in which cells join as rows, each at the block where it leaves the shared run."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import groupby
+
+import torch
+from torch import Tensor
+
+from rheostat.engine.binding import as_grid
+from rheostat.engine.cells import BoundEdit
+from rheostat.engine.departure import Departure, changed_tokens
+from rheostat.engine.prefix import CleanRun
+from rheostat.engine.taps import attach, attach_border
+from rheostat.models.network import Network
+from rheostat.sites.site import Site, tap
+
+
+@dataclass(frozen=True)
+class _Write:
+    """New activations of tokens of one row."""
+
+    row: int
+    columns: list[int]
+    values: Tensor
+    """(token, …site)"""
+
+
+class Branch:
+    """Rows of one pass.
+
+    Args:
+        network: the loaded network.
+        clean: the shared run.
+        departures: the cells, in the order of their borders.
+    """
+
+    def __init__(self, network: Network, clean: CleanRun, departures: Sequence[Departure]) -> None:
+        self._network = network
+        self._clean = clean
+        self._departures = departures
+        self._start = min(departure.token for departure in departures)
+        self._n_columns = len(clean.row) - self._start
+        self._n_rows = 1
+        self._joining = {border: list(each) for border, each in groupby(departures, lambda one: one.border)}
+        self._first: dict[Site, list[_Write]] = {}
+        self._later: dict[Site, list[tuple[int, BoundEdit]]] = {}
+        for row, departure in enumerate(departures):
+            if not departure.at_border:
+                self._first.setdefault(departure.site, []).append(self._write(row, departure))
+            for bound in departure.later:
+                self._later.setdefault(bound.site, []).append((row, bound))
+
+    def attach(self, stack: ExitStack) -> None:
+        """Register the hooks that let rows in and change them, until the stack closes."""
+        module, body = self._network.module, self._network.body
+        for border in range(min(self._joining), body.n_blocks + 1):
+            path = f"{body.blocks}.{border}" if border < body.n_blocks else body.final
+
+            def cross(rows: Tensor, border: int = border) -> Tensor:
+                return self._cross(rows, border)
+
+            attach_border(stack, module, path, cross)
+        for site in dict.fromkeys([*self._first, *self._later]):
+            where = tap(self._network, site)
+            in_place = where.side == "shared"
+
+            def visit(tensor: Tensor, site: Site = site, in_place: bool = in_place) -> Tensor | None:
+                return self._visit(tensor, site, in_place=in_place)
+
+            attach(stack, module, where, visit)
+
+    def run(self) -> Tensor:
+        """Pass the end of the prompt through the network; return the logits (row, pos, d_vocab) where asked for.
+
+        Positions before the first edited token have the shared run's logits.
+        """
+        clean, network = self._clean, self._network
+        n = len(clean.row)
+        device = network.device
+        asked = [position - self._start for position in clean.asked if position >= self._start]
+        arguments = {
+            "input_ids": torch.tensor([clean.row.ids[self._start :]], device=device),
+            "attention_mask": torch.ones(1, n, dtype=torch.long, device=device),
+            "past_key_values": clean.cache(self._start),
+        }
+        if "position_ids" in network.parameters_of_forward:
+            arguments["position_ids"] = torch.arange(self._start, n, device=device)[None]
+        if self._edits_logits or "logits_to_keep" not in network.parameters_of_forward:
+            kept = asked
+        else:
+            kept = list(range(len(asked)))
+            arguments["logits_to_keep"] = torch.tensor(asked, device=device)
+        logits: Tensor = network.module(**arguments, use_cache=True).logits[:, kept]
+        n_before = len(clean.asked) - len(asked)
+        if not n_before and list(clean.asked) == sorted(clean.asked):
+            return logits
+        return self._with_shared(logits)
+
+    @property
+    def _edits_logits(self) -> bool:
+        return any(site.kind == "logits" for site in (*self._first, *self._later))
+
+    def _with_shared(self, logits: Tensor) -> Tensor:
+        full = self._clean.logits.expand(logits.shape[0], -1, -1).clone()
+        full[:, [index for index, position in enumerate(self._clean.asked) if position >= self._start]] = logits
+        return full
+
+    def _write(self, row: int, departure: Departure) -> _Write:
+        return _Write(row, [token - self._start for token in departure.tokens], departure.values)
+
+    def _cross(self, rows: Tensor, border: int) -> Tensor:
+        """Append the rows that leave the shared run here; the first to come replace the row that carried the pass."""
+        joining = self._joining.get(border)
+        if joining is None:
+            return rows
+        new = self._clean.borders[border][self._start :].expand(len(joining), -1, -1).clone()
+        changed = [self._write(row, departure) for row, departure in enumerate(joining) if departure.at_border]
+        _write_all(new, changed)
+        if border != min(self._joining):
+            new = torch.cat([rows, new])
+        self._n_rows = new.shape[0]
+        return new
+
+    def _visit(self, tensor: Tensor, site: Site, *, in_place: bool) -> Tensor | None:
+        grid = as_grid(tensor, site, torch.Size((self._n_rows, self._n_columns)), self._network)
+        if not in_place:
+            grid = grid.clone()
+        _write_all(grid, self._first.get(site, ()))
+        for row, bound in self._later.get(site, ()):
+            self._apply(grid, row, bound)
+        return None if in_place else grid.reshape(tensor.shape)
+
+    def _apply(self, grid: Tensor, row: int, bound: BoundEdit) -> None:
+        """Apply an edit to one row. Tokens before the pass are left: there it changes nothing."""
+        ordinals = bound.ordinals(self._clean.row)
+        tokens = [token for token in ordinals if token >= self._start]
+        if bound.edit.strength == 0 or not tokens:
+            return
+        columns = [token - self._start for token in tokens]
+        grid[row, columns] = changed_tokens(bound, grid[row, columns], [ordinals[token] for token in tokens])
+
+
+def _write_all(grid: Tensor, writes: Sequence[_Write]) -> None:
+    """Put new activations into a (row, column, …site) grid."""
+    if not writes:
+        return
+    rows = [write.row for write in writes for _ in write.columns]
+    columns = [column for write in writes for column in write.columns]
+    grid[rows, columns] = torch.cat([write.values for write in writes])

@@ -1,0 +1,159 @@
+"""Cells: plans with labels, and what they come to once their sites, units and values are bound to a network."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from torch import Tensor
+
+from rheostat.base.errors import BadArgument, EditNotApplied, EditNotUsable, RheostatError
+from rheostat.capture.activations import Activations
+from rheostat.edit.edit import Edit
+from rheostat.edit.patching import Replace
+from rheostat.edit.plan import Plan, PlanLike, as_plan
+from rheostat.engine.binding import Values, check_count, check_units, edited_sites
+from rheostat.engine.forward import prompt_reader
+from rheostat.models.anatomy import BLOCK_KINDS
+from rheostat.models.network import Network
+from rheostat.models.tokens import Row
+from rheostat.sites.site import Site
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One plan of a sweep, with the labels that its rows of the table carry."""
+
+    plan: Plan
+    labels: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "plan", as_plan(self.plan))
+
+
+@dataclass(frozen=True)
+class BoundEdit:
+    """One edit at one site."""
+
+    edit: Edit
+    site: Site
+    value: Tensor | None
+    """(1, pos or 1, …site)"""
+
+    def ordinals(self, row: Row) -> dict[int, int]:
+        """Return each edited token with which of the edit's tokens it is."""
+        return {token: ordinal for ordinal, token in enumerate(self.edit.where.in_prompt(row))}
+
+
+@dataclass(frozen=True)
+class BoundCell:
+    """A cell's edits at every site that they mean, in the order in which a pass reaches them."""
+
+    index: int
+    edits: tuple[BoundEdit, ...]
+
+    @cached_property
+    def in_modules(self) -> bool:
+        """Whether it edits a module path, whose place in the order of computation is not known."""
+        return any(bound.site.kind == "module" for bound in self.edits)
+
+
+def as_cells(cells: "Sequence[Cell | PlanLike]") -> list[Cell]:
+    """Return cells of cells or of bare plans.
+
+    Raises:
+        BadArgument: there is none.
+    """
+    if isinstance(cells, Cell | Plan | Edit):
+        raise BadArgument("cells is a list: of Cell(plan, labels), or of plans.")
+    listed = [cell if isinstance(cell, Cell) else Cell(as_plan(cell)) for cell in cells]
+    if not listed:
+        raise BadArgument("there is no cell. Give a list of plans.")
+    return listed
+
+
+def patching_cells(source: Activations, *, row: int = 0, by_unit: bool = False) -> list[Cell]:
+    """Return one cell per site and position of `source`: that activation put in the place of the prompt's own.
+
+    Args:
+        source: another prompt's activations, `pos` as long as that prompt.
+        row: which of its rows.
+        by_unit: one cell for each unit of the site (each head of `heads`, …) instead of one for all.
+    """
+    cells = []
+    for name, tensor in source.items():
+        units: list[tuple[int, ...] | None] = [(unit,) for unit in range(tensor.shape[2])] if by_unit else [None]
+        for ordinal, position in enumerate(source.positions[row]):
+            for unit in units:
+                labels = {"site": name, "position": position} | ({} if unit is None else {"unit": unit[0]})
+                edit = Replace(name, tensor[row, ordinal], positions=position, units=unit)
+                cells.append(Cell(Plan((edit,)), labels))
+    return cells
+
+
+def bind_cells(network: Network, cells: Sequence[Cell]) -> list[BoundCell]:
+    """Resolve every site, unit and value of every cell.
+
+    Raises:
+        RheostatError: of the class that fits the mistake; the message names the cell.
+    """
+    placed = [_place(network, index, cell) for index, cell in enumerate(cells)]
+    values = Values(network, [(edit, site, None) for each in placed for edit, site in each], prompt_reader(network))
+    return [_bind(network, index, each, values) for index, each in enumerate(placed)]
+
+
+def check_cell(cell: BoundCell, row: Row) -> None:
+    """Refuse edits that do not fit the tokens of a prompt, or reach none of them.
+
+    Raises:
+        RheostatError: of the class that fits the mistake; the message names the cell.
+    """
+    for bound in cell.edits:
+        try:
+            check_count(bound.edit, bound.site, row, bound.value)
+            if not bound.ordinals(row):
+                raise EditNotApplied(f"{bound.edit} reaches no token of a prompt; it would change nothing.")
+        except RheostatError as error:
+            raise _named(error, cell.index) from error
+
+
+def depth(network: Network, site: Site) -> tuple[int, int]:
+    """Return (border, order after it): where a pass reaches a site. Border b lies before block b."""
+    if site.kind == "embed":
+        return 0, 0
+    if site.block is None:
+        return network.n_blocks, ("final", "logits").index(site.kind)
+    if site.kind == "resid_post":
+        return site.block + 1, -1
+    return site.block, BLOCK_KINDS.index(site.kind)
+
+
+def _place(network: Network, index: int, cell: Cell) -> list[tuple[Edit, Site]]:
+    try:
+        return [(edit, site) for edit in cell.plan for site in edited_sites(network, edit)]
+    except RheostatError as error:
+        raise _named(error, index) from error
+
+
+def _bind(network: Network, index: int, placed: Sequence[tuple[Edit, Site]], values: Values) -> BoundCell:
+    edits = []
+    try:
+        for edit, site in placed:
+            check_units(edit, site, None if site.kind == "module" else network.body.shape(site.kind))
+            value = values.of(edit, site)
+            if value is not None and site.kind != "module" and value.shape[0] != 1:
+                raise EditNotUsable(f"{edit}: its value has {value.shape[0]} rows, a cell is one.")
+            edits.append(BoundEdit(edit, site, value))
+    except RheostatError as error:
+        raise _named(error, index) from error
+    bound = BoundCell(index, tuple(edits))
+    return bound if bound.in_modules else BoundCell(index, _in_order(network, edits))
+
+
+def _in_order(network: Network, edits: Sequence[BoundEdit]) -> tuple[BoundEdit, ...]:
+    """Sort by depth; edits at one site stay in the plan's order."""
+    appeared = {site: number for number, site in enumerate(dict.fromkeys(bound.site for bound in edits))}
+    return tuple(sorted(edits, key=lambda bound: (depth(network, bound.site), appeared[bound.site])))
+
+
+def _named(error: RheostatError, index: int) -> RheostatError:
+    return type(error)(f"cell {index}: {error}")
