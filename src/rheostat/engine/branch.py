@@ -40,10 +40,10 @@ class Branch:
         self._network = network
         self._clean = clean
         self._departures = departures
-        self._start = min(departure.token for departure in departures)
+        self._start = min(departure.place.token for departure in departures)
         self._n_columns = len(clean.row) - self._start
         self._n_rows = 1
-        self._joining = {border: list(each) for border, each in groupby(departures, lambda one: one.border)}
+        self._joining = {border: list(each) for border, each in groupby(departures, lambda one: one.place.border)}
         self._first: dict[Site, list[_Write]] = {}
         self._later: dict[Site, list[tuple[int, BoundEdit]]] = {}
         for row, departure in enumerate(departures):

@@ -9,19 +9,17 @@ from torch import Tensor
 from rheostat.engine.binding import change
 from rheostat.engine.cells import BoundCell, BoundEdit, depth
 from rheostat.engine.prefix import CleanRun
+from rheostat.engine.schedule import Place
 from rheostat.models.network import Network
+from rheostat.models.tokens import Row
 from rheostat.sites.site import Site
 
 
 @dataclass(frozen=True)
 class Departure:
-    """A cell's first change of the shared run. Before `border` and before `token` the two are the same, bit for bit."""
+    """A cell's first change of the shared run; up to its place the two are the same, bit for bit."""
 
-    cell: int
-    border: int
-    """Its row joins the pass before this block; the number of blocks: before the final norm."""
-    token: int
-    """The first token that any of its edits changes."""
+    place: Place
     site: Site
     tokens: tuple[int, ...]
     """Tokens that change at `site`."""
@@ -57,7 +55,17 @@ def departure(network: Network, cell: BoundCell, clean: CleanRun) -> Departure |
     if first is None or token > max(clean.asked):
         return None
     site, changed = first
-    return Departure(cell.index, border, token, site, tuple(changed), torch.stack(list(changed.values())), tuple(later))
+    place = Place(cell.index, border, token)
+    return Departure(place, site, tuple(changed), torch.stack(list(changed.values())), tuple(later))
+
+
+def earliest(network: Network, cell: BoundCell, row: Row) -> Place | None:
+    """Return the place before which a cell cannot leave the shared run, whatever that holds; None: it never does."""
+    acting = [bound for bound in cell.edits if bound.edit.strength != 0]
+    if not acting:
+        return None
+    border = min(depth(network, bound.site)[0] for bound in acting)
+    return Place(cell.index, border, min(min(bound.ordinals(row)) for bound in acting))
 
 
 def _changed(edits: list[BoundEdit], clean: CleanRun) -> dict[int, Tensor]:

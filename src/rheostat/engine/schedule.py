@@ -4,48 +4,60 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
-from rheostat.engine.departure import Departure
-
 BLOCK_OVERHEAD = 20
 """What a block costs beside its rows, in token-rows: its weights must be read once per pass."""
 
 
 @dataclass(frozen=True)
-class Group:
-    """Cells that run in one pass."""
+class Place:
+    """Where a cell leaves the shared run: before this border and before this token the two are the same."""
 
-    departures: tuple[Departure, ...]
+    cell: int
+    border: int
+    """Its row joins the pass before this block; the number of blocks: before the final norm."""
+    token: int
+
+
+@dataclass(frozen=True)
+class Group:
+    """Cells that run in one pass over the end of a prompt."""
+
+    places: tuple[Place, ...]
+    """In the order of their borders, in which their rows join."""
     n_tokens: int
     """Tokens of the pass."""
 
-    def token_rows(self, n_blocks: int) -> int:
-        """Return block-token-rows: one is one token of one row in one block."""
-        carried = min(departure.border for departure in self.departures)
-        return self.n_tokens * (carried + sum(n_blocks - departure.border for departure in self.departures))
+    def block_token_rows(self, n_blocks: int) -> int:
+        """Return how often a token of a row passes a block; one row carries the pass until the first cell joins."""
+        carried = min(place.border for place in self.places)
+        return self.n_tokens * (carried + sum(n_blocks - place.border for place in self.places))
 
 
-def group(departures: Iterable[Departure], *, n_prompt: int, n_blocks: int, max_token_rows: int) -> list[Group]:
+def group(places: Iterable[Place], *, n_prompt: int, n_blocks: int, max_token_rows: int) -> list[Group]:
     """Divide cells into passes of least estimated cost.
 
     Args:
-        departures: the cells.
+        places: where the cells leave the shared run.
         n_prompt: tokens of the prompt.
         n_blocks: blocks of the network.
-        max_token_rows: rows × tokens of one pass; one row may exceed it.
+        max_token_rows: rows × tokens of one pass; a single row may exceed it.
     """
-    ordered = sorted(departures, key=lambda one: (-one.token, one.border, one.cell))
+    ordered = sorted(places, key=lambda one: (-one.token, one.border, one.cell))
     stacks = [list(each) for _, each in groupby(ordered, lambda one: one.token)]
     groups = []
     for first, last in pairwise(_cuts(stacks, n_prompt, n_blocks, max_token_rows)):
         members = sorted((one for stack in stacks[first:last] for one in stack), key=lambda one: one.border)
         n_tokens = n_prompt - min(one.token for one in members)
-        n_rows = max(1, max_token_rows // n_tokens)
-        groups += [Group(tuple(part), n_tokens) for part in _parts(members, n_rows)]
+        for part in _parts(members, max(1, max_token_rows // n_tokens)):
+            groups.append(Group(tuple(part), n_prompt - min(one.token for one in part)))
     return groups
 
 
-def _cuts(stacks: Sequence[Sequence[Departure]], n_prompt: int, n_blocks: int, max_token_rows: int) -> list[int]:
-    """Return the borders of the cheapest division of a list of stacks, by dynamic programming over its beginnings."""
+def _cuts(stacks: Sequence[Sequence[Place]], n_prompt: int, n_blocks: int, max_token_rows: int) -> list[int]:
+    """Return the borders of the cheapest division of a list of stacks, by dynamic programming over its beginnings.
+
+    A stack holds the cells that leave at one token.
+    """
     best = [0.0] + [float("inf")] * len(stacks)
     previous = [0] * (len(stacks) + 1)
     for first in range(len(stacks)):
@@ -66,8 +78,8 @@ def _cuts(stacks: Sequence[Sequence[Departure]], n_prompt: int, n_blocks: int, m
     return cuts[::-1]
 
 
-def _parts(members: Sequence[Departure], n_rows: int) -> list[Sequence[Departure]]:
-    """Divide into equal parts of at most `n_rows`."""
+def _parts(members: Sequence[Place], n_rows: int) -> list[Sequence[Place]]:
+    """Divide into nearly equal parts of at most `n_rows`."""
     n_parts = -(-len(members) // n_rows)
     size = -(-len(members) // n_parts)
     return [members[first : first + size] for first in range(0, len(members), size)]

@@ -17,15 +17,38 @@ from rheostat.edit.plan import PlanLike
 from rheostat.engine.batch import as_prompts
 from rheostat.engine.branch import Branch
 from rheostat.engine.cells import BoundCell, Cell, as_cells, bind_cells, check_cell
-from rheostat.engine.departure import departure
+from rheostat.engine.departure import Departure, departure, earliest
 from rheostat.engine.forward import passing, positions_in, run
 from rheostat.engine.prefix import CleanRun, run_clean
-from rheostat.engine.schedule import Group, group
+from rheostat.engine.schedule import group
 from rheostat.models.network import Network
 from rheostat.models.tokens import Prompt, Row
 from rheostat.sites.positions import PositionsLike
 
 MAX_TOKEN_ROWS = 1024
+
+
+@dataclass(frozen=True)
+class SweepCost:
+    """What a sweep will compute, stated before it runs."""
+
+    n_cells: int
+    n_prompts: int
+    passes: int
+    """Calls of the network, the shared runs included."""
+    block_token_rows: int
+    """How often a token of a row passes a block, at most."""
+    plain_block_token_rows: int
+    """The same for one forward pass per cell."""
+    bytes: int
+    """Memory beside the weights and the results, estimated."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.n_cells} cells × {self.n_prompts} prompts in {self.passes} passes; at most "
+            f"{self.block_token_rows:,} block-token-rows instead of {self.plain_block_token_rows:,} one cell at a time; "
+            f"about {self.bytes / 1e6:.0f} MB"
+        )
 
 
 @dataclass(frozen=True)
@@ -81,6 +104,70 @@ def sweep_chunks(
     max_token_rows: int = MAX_TOKEN_ROWS,
 ) -> Iterator[Chunk]:
     """Yield the logits of every cell on every prompt, pass by pass; arguments and errors as in `sweep_logits`."""
+    rows, asked, listed, bound = _prepare(network, prompts, cells, logits_at, max_token_rows)
+    return (
+        Chunk(prompt, members, positions, logits)
+        for prompt, (row, positions) in enumerate(zip(rows, asked, strict=True))
+        for members, logits in _on_one_prompt(network, row, positions, listed, bound, max_token_rows)
+    )
+
+
+def explain_sweep(
+    network: Network,
+    prompts: "Prompt | Sequence[Prompt]",
+    cells: "Sequence[Cell | PlanLike]",
+    *,
+    logits_at: PositionsLike = "last",
+    max_token_rows: int = MAX_TOKEN_ROWS,
+) -> SweepCost:
+    """State what a sweep would compute, without running it (prompts that edits read are run).
+
+    Cells whose edits turn out to change nothing cost less than stated here.
+
+    Raises:
+        SiteNotFound, PositionNotFound, EditNotUsable, EditNotApplied: the message names the cell.
+    """
+    rows, asked, listed, bound = _prepare(network, prompts, cells, logits_at, max_token_rows)
+    n_blocks = network.n_blocks
+    full = [cell for cell in bound if cell.in_modules]
+    passes, work, rows_at_once, tokens_at_once = 0, 0, 1, max(map(len, rows))
+    for row in rows:
+        places = [place for cell in bound if not cell.in_modules and (place := earliest(network, cell, row))]
+        groups = group(places, n_prompt=len(row), n_blocks=n_blocks, max_token_rows=max_token_rows)
+        in_full = _sizes(len(full), len(row), max_token_rows)
+        passes += 1 + len(groups) + len(in_full)
+        work += n_blocks * len(row) * (1 + len(full)) + sum(each.block_token_rows(n_blocks) for each in groups)
+        rows_at_once = max([rows_at_once, *in_full, *(len(each.places) for each in groups)])
+        tokens_at_once = max(
+            [tokens_at_once, *(n * len(row) for n in in_full), *(len(each.places) * each.n_tokens for each in groups)]
+        )
+    return SweepCost(
+        n_cells=len(listed),
+        n_prompts=len(rows),
+        passes=passes,
+        block_token_rows=work,
+        plain_block_token_rows=n_blocks * len(listed) * sum(map(len, rows)),
+        bytes=_bytes(network, rows, max(map(len, asked)), rows_at_once, tokens_at_once),
+    )
+
+
+def _bytes(network: Network, rows: Sequence[Row], n_asked: int, rows_at_once: int, tokens_at_once: int) -> int:
+    """Estimate the memory of the shared run of the longest prompt and of the widest pass, logits included."""
+    body, longest = network.body, max(map(len, rows))
+    heads = body.n_heads * body.d_head
+    shared = longest * (body.n_blocks + 1) * (body.d_model + 2 * heads)
+    one_block = tokens_at_once * (4 * body.d_model + 3 * body.d_mlp + 4 * heads) + rows_at_once * longest * 4 * heads
+    return network.dtype.itemsize * (shared + one_block + 2 * rows_at_once * n_asked * body.d_vocab)
+
+
+def _prepare(
+    network: Network,
+    prompts: "Prompt | Sequence[Prompt]",
+    cells: "Sequence[Cell | PlanLike]",
+    logits_at: PositionsLike,
+    max_token_rows: int,
+) -> tuple[list[Row], tuple[tuple[int, ...], ...], list[Cell], list[BoundCell]]:
+    """Resolve everything that a sweep names, before any of it runs."""
     if max_token_rows < 1:
         raise BadArgument(f"max_token_rows={max_token_rows}: at least 1.")
     rows = [network.row(prompt) for prompt in as_prompts(prompts)]
@@ -90,11 +177,7 @@ def sweep_chunks(
     for row in rows:
         for cell in bound:
             check_cell(cell, row)
-    return (
-        Chunk(prompt, members, positions, logits)
-        for prompt, (row, positions) in enumerate(zip(rows, asked, strict=True))
-        for members, logits in _on_one_prompt(network, row, positions, listed, bound, max_token_rows)
-    )
+    return rows, asked, listed, bound
 
 
 def _on_one_prompt(
@@ -112,15 +195,17 @@ def _on_one_prompt(
         leaving = {cell.index: departure(network, cell, clean) for cell in branching}
     if unchanged := tuple(cell for cell, left in leaving.items() if left is None):
         yield unchanged, clean.logits.expand(len(unchanged), -1, -1)
-    left = [one for one in leaving.values() if one is not None]
-    for each in group(left, n_prompt=len(row), n_blocks=network.n_blocks, max_token_rows=max_token_rows):
-        yield tuple(one.cell for one in each.departures), _pass(network, clean, each)
+    left = {cell: one for cell, one in leaving.items() if one is not None}
+    places = [one.place for one in left.values()]
+    for each in group(places, n_prompt=len(row), n_blocks=network.n_blocks, max_token_rows=max_token_rows):
+        members = tuple(place.cell for place in each.places)
+        yield members, _pass(network, clean, [left[cell] for cell in members])
     yield from _in_full(network, row, asked, cells, [cell.index for cell in bound if cell.in_modules], max_token_rows)
 
 
-def _pass(network: Network, clean: CleanRun, each: Group) -> Tensor:
+def _pass(network: Network, clean: CleanRun, departures: Sequence[Departure]) -> Tensor:
     with passing(network, gradients=False) as stack:
-        branch = Branch(network, clean, each.departures)
+        branch = Branch(network, clean, departures)
         branch.attach(stack)
         return branch.run()
 
@@ -129,9 +214,16 @@ def _in_full(
     network: Network, row: Row, asked: tuple[int, ...], cells: Sequence[Cell], members: list[int], max_token_rows: int
 ) -> Iterator[tuple[tuple[int, ...], Tensor]]:
     """Run cells as rows of full passes: what edits a module path may begin anywhere."""
-    size = max(1, max_token_rows // len(row))
     prompt: Prompt = row.ids if row.text is None else row.text
-    for first in range(0, len(members), size):
+    first = 0
+    for size in _sizes(len(members), len(row), max_token_rows):
         part = members[first : first + size]
         plans = [cells[index].plan for index in part]
-        yield tuple(part), run(network, [prompt] * len(part), plans=plans, logits_at=list(asked)).logits
+        yield tuple(part), run(network, [prompt] * size, plans=plans, logits_at=list(asked)).logits
+        first += size
+
+
+def _sizes(n_cells: int, n_tokens: int, max_token_rows: int) -> list[int]:
+    """Return the numbers of rows of full passes."""
+    size = max(1, max_token_rows // n_tokens)
+    return [min(size, n_cells - first) for first in range(0, n_cells, size)]
