@@ -184,7 +184,7 @@ def test_a_prompt_longer_than_the_context_is_refused():
 def test_sampled_tokens_have_the_probabilities_of_the_softmax():
     scores, n = torch.tensor([0.0, 1.0, 2.0, -1.0]), 20_000
     options = {"top_k": None, "top_p": None, "seed": 3, "row_ids": range(n)}
-    drawn = KeyedGumbel(temperature=0.7, **options)(torch.empty(n, 0), scores.expand(n, 4)).argmax(-1)
+    drawn = KeyedGumbel(temperature=0.7, **options)(torch.empty(n, 0, dtype=torch.long), scores.expand(n, 4)).argmax(-1)
     expected = (scores / 0.7).softmax(-1)
     found = drawn.bincount(minlength=4) / n
     assert ((found - expected).abs() < 4 * (expected * (1 - expected) / n).sqrt()).all()
@@ -194,14 +194,14 @@ def test_sampled_tokens_have_the_probabilities_of_the_softmax():
 def test_only_the_likeliest_tokens_are_sampled_when_asked(options, kept):
     scores = torch.tensor([0.0, 2.0, 3.0, -1.0])
     sampler = KeyedGumbel(temperature=1.0, seed=0, row_ids=range(2000), **{"top_k": None, "top_p": None, **options})
-    assert set(sampler(torch.empty(2000, 0), scores.expand(2000, 4)).argmax(-1).tolist()) == kept
+    assert set(sampler(torch.empty(2000, 0, dtype=torch.long), scores.expand(2000, 4)).argmax(-1).tolist()) == kept
 
 
 def test_noise_is_keyed_by_seed_row_and_step_alone():
     def noise(seed: int, row_ids: list[int], steps: int) -> torch.Tensor:
         sampler = KeyedGumbel(temperature=1.0, top_k=None, top_p=None, seed=seed, row_ids=row_ids)
         zeros = torch.zeros(len(row_ids), 8)
-        return torch.stack([sampler(torch.empty(len(row_ids), 0), zeros) for _ in range(steps)], 1)
+        return torch.stack([sampler(torch.empty(len(row_ids), 0, dtype=torch.long), zeros) for _ in range(steps)], 1)
 
     together = noise(7, [4, 9, 4], 3)
     assert torch.equal(together[0], together[2])
