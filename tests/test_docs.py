@@ -38,7 +38,18 @@ LAST_LINES = {
     "per_row_plans": r"Italy +␣Rome +0\.\d+",
     "training_loop": r"probability of ␣Paris: 0\.007 before, 0\.[5-9]\d+ after 14 steps",
 }
-COMMANDS = typer.main.get_command(app).commands
+
+
+def all_commands() -> dict[str, typer.core.TyperCommand]:
+    """Return every command by what is typed, `runs list` among them."""
+    found = {}
+    for name, command in typer.main.get_command(app).commands.items():
+        below = command.commands.items() if isinstance(command, typer.core.TyperGroup) else ()
+        found.update({f"{name} {verb}": one for verb, one in below} or {name: command})
+    return found
+
+
+COMMANDS = all_commands()
 
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 DECIMAL = re.compile(r"(?<![\w.])-?\d+(?:\.\d+(?:e[+-]?\d+)?|e[+-]?\d+)(?![\w.])|(?<=rank )\d+")
@@ -185,7 +196,9 @@ def parse_commands(text: str) -> None:
         for line in block.code.replace("\\\n", "").splitlines():
             words = shlex.split(line, comments=True)
             if words and words[0].rpartition("/")[2] == "rheostat":
-                COMMANDS[words[1]].make_context(words[1], words[2:])
+                verbs = 3 if " ".join(words[1:3]) in COMMANDS else 2
+                name = " ".join(words[1:verbs])
+                COMMANDS[name].make_context(name, words[verbs:])
 
 
 def unknown_targets(text: str, makefile: str) -> set[str]:

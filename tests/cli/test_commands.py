@@ -18,6 +18,9 @@ from tests.cli.conftest import Type
 
 PROMPT = "The capital of Germany is"
 COMMANDS = [command.name for command in app.registered_commands]
+BELOW = [
+    f"{group.name} {one.name}" for group in app.registered_groups for one in group.typer_instance.registered_commands
+]
 HEAVY = ("torch", "transformers", "matplotlib", "pandas", "numpy", "scipy", "safetensors", "jinja2")
 
 SHOW_HELP = """
@@ -37,9 +40,9 @@ def test_the_version_is_said_without_loading_anything_heavy():
     assert done.stdout == f"rheostat {importlib.metadata.version('rheostat')}\n"
 
 
-@pytest.mark.parametrize("command", [None, *COMMANDS])
+@pytest.mark.parametrize("command", [None, *COMMANDS, "runs", *BELOW])
 def test_help_loads_nothing_heavy_and_ends_in_an_example(command: str | None):
-    asked = [*([command] if command else []), "--help"]
+    asked = [*(command.split() if command else []), "--help"]
     command_line = [sys.executable, "-c", SHOW_HELP % (HEAVY,), *asked]
     done = subprocess.run(command_line, check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "[]\n")
@@ -50,7 +53,7 @@ def test_help_loads_nothing_heavy_and_ends_in_an_example(command: str | None):
 def test_a_bare_command_shows_the_help_with_every_command(type_in: Type):
     typed = type_in()
     assert typed.code == 0 and typed.err == ""
-    assert all(f"\n  {command}" in typed.out for command in COMMANDS)
+    assert all(f"\n  {command}" in typed.out for command in [*COMMANDS, "runs"])
     assert typed.out.count("...") == 1  # in the usage; each summary fits
 
 

@@ -101,5 +101,9 @@ class StudyNotFound(RheostatError):
     """No study has this name."""
 
 
+class RunNotFound(RheostatError):
+    """A store holds no run of this number."""
+
+
 class BadArgument(RheostatError):
     """An argument has a value outside its range."""
