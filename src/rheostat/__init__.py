@@ -14,13 +14,19 @@ if TYPE_CHECKING:
     from rheostat.edit.patching import Mix, Replace
     from rheostat.edit.plan import Plan
     from rheostat.edit.source import FromPrompt
+    from rheostat.engine.cells import Cell, patching_cells
     from rheostat.lenses.logit import LogitLens
+    from rheostat.metrics.divergence import KLToClean
+    from rheostat.metrics.loss import Loss
+    from rheostat.metrics.measure import measure
+    from rheostat.metrics.tokens import LogitDifference, Probability, Rank
     from rheostat.model import Model, load
     from rheostat.models.anatomy import Anatomy, block_taps
     from rheostat.report.folder import write_record
     from rheostat.sites.positions import Positions
     from rheostat.sites.site import Site
     from rheostat.studies.run import run_study
+    from rheostat.tracing.activation_patching import patch_activations
 
 __version__ = "0.1.0"
 
@@ -28,13 +34,19 @@ _HOMES = {
     "Activations": "rheostat.capture.activations",
     "Add": "rheostat.edit.arithmetic",
     "Anatomy": "rheostat.models.anatomy",
+    "Cell": "rheostat.engine.cells",
     "Edit": "rheostat.edit.edit",
     "FromPrompt": "rheostat.edit.source",
+    "KLToClean": "rheostat.metrics.divergence",
+    "LogitDifference": "rheostat.metrics.tokens",
     "LogitLens": "rheostat.lenses.logit",
+    "Loss": "rheostat.metrics.loss",
     "Mix": "rheostat.edit.patching",
     "Model": "rheostat.model",
     "Plan": "rheostat.edit.plan",
     "Positions": "rheostat.sites.positions",
+    "Probability": "rheostat.metrics.tokens",
+    "Rank": "rheostat.metrics.tokens",
     "Replace": "rheostat.edit.patching",
     "RheostatError": "rheostat.base.errors",
     "Scale": "rheostat.edit.arithmetic",
@@ -42,6 +54,9 @@ _HOMES = {
     "Zero": "rheostat.edit.arithmetic",
     "block_taps": "rheostat.models.anatomy",
     "load": "rheostat.model",
+    "measure": "rheostat.metrics.measure",
+    "patch_activations": "rheostat.tracing.activation_patching",
+    "patching_cells": "rheostat.engine.cells",
     "run_study": "rheostat.studies.run",
     "write_record": "rheostat.report.folder",
 }
@@ -50,13 +65,19 @@ __all__ = [
     "Activations",
     "Add",
     "Anatomy",
+    "Cell",
     "Edit",
     "FromPrompt",
+    "KLToClean",
+    "LogitDifference",
     "LogitLens",
+    "Loss",
     "Mix",
     "Model",
     "Plan",
     "Positions",
+    "Probability",
+    "Rank",
     "Replace",
     "RheostatError",
     "Scale",
@@ -64,6 +85,9 @@ __all__ = [
     "Zero",
     "block_taps",
     "load",
+    "measure",
+    "patch_activations",
+    "patching_cells",
     "run_study",
     "write_record",
 ]

@@ -13,20 +13,24 @@ from torch import Tensor, nn
 from rheostat.capture.activations import Activations
 from rheostat.edit.plan import PlanLike
 from rheostat.engine.batch import PaddingSide
+from rheostat.engine.cells import Cell
 from rheostat.engine.editing import OpenReceipt, editing
 from rheostat.engine.forward import Output, capture, run
 from rheostat.engine.generate import Generation, generate
 from rheostat.engine.identities import IdentityCheck, check_identities, check_prompt
 from rheostat.engine.plain import PlainOutput, run_plain
 from rheostat.engine.stream import CaptureCost, capture_to_file, explain_capture
+from rheostat.engine.sweep import MAX_TOKEN_ROWS, SweepCost, explain_sweep
 from rheostat.lenses.logit import LogitLens
 from rheostat.lenses.reading import POINTS, Reading, read
+from rheostat.metrics.metric import Metric
 from rheostat.models.anatomy import Anatomy
 from rheostat.models.load import open_network
 from rheostat.models.network import Network
 from rheostat.models.tokens import Prompt
 from rheostat.sites.positions import PositionsLike
 from rheostat.sites.site import SiteLike, all_sites, site_table
+from rheostat.sweeps.sweep import sweep
 
 
 def load(
@@ -161,6 +165,27 @@ class Model(Network):
     ) -> CaptureCost:
         """State what a capture would store and compute, without running it."""
         return explain_capture(self, prompts, sites, positions=positions)
+
+    def sweep(
+        self,
+        prompts: "Prompt | Sequence[Prompt]",
+        cells: "Sequence[Cell | PlanLike]",
+        metrics: "Metric | Sequence[Metric]",
+        *,
+        max_token_rows: int = MAX_TOKEN_ROWS,
+    ) -> pd.DataFrame:
+        """Measure many plans on prompts, sharing their work; see `rheostat.sweeps.sweep.sweep`."""
+        return sweep(self, prompts, cells, metrics, max_token_rows=max_token_rows)
+
+    def explain_sweep(
+        self,
+        prompts: "Prompt | Sequence[Prompt]",
+        cells: "Sequence[Cell | PlanLike]",
+        *,
+        max_token_rows: int = MAX_TOKEN_ROWS,
+    ) -> SweepCost:
+        """State what a sweep would compute; see `rheostat.engine.sweep.explain_sweep`."""
+        return explain_sweep(self, prompts, cells, max_token_rows=max_token_rows)
 
     def generate(
         self,

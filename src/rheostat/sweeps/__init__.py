@@ -1,0 +1,1 @@
+"""Sweeps: many plans, their metrics, one table."""

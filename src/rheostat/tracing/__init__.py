@@ -1,0 +1,1 @@
+"""Tracing: which activations carry an answer."""
