@@ -23,11 +23,16 @@ from rheostat.sites.site import Site
 class Cell:
     """One plan of a sweep, with the labels that its rows of the table carry."""
 
-    plan: Plan
+    edits: PlanLike
     labels: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "plan", as_plan(self.plan))
+        object.__setattr__(self, "edits", as_plan(self.edits))
+
+    @property
+    def plan(self) -> Plan:
+        """The edits, as a plan."""
+        return as_plan(self.edits)
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ def as_cells(cells: "Sequence[Cell | PlanLike]") -> list[Cell]:
     """
     if isinstance(cells, Cell | Plan | Edit):
         raise BadArgument("cells is a list: of Cell(plan, labels), or of plans.")
-    listed = [cell if isinstance(cell, Cell) else Cell(as_plan(cell)) for cell in cells]
+    listed = [cell if isinstance(cell, Cell) else Cell(cell) for cell in cells]
     if not listed:
         raise BadArgument("there is no cell. Give a list of plans.")
     return listed

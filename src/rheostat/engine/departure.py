@@ -43,14 +43,14 @@ def departure(network: Network, cell: BoundCell, clean: CleanRun) -> Departure |
     first: tuple[Site, dict[int, Tensor]] | None = None
     token = len(clean.row)
     later: list[BoundEdit] = []
-    for place, group in groupby(cell.edits, key=lambda bound: depth(network, bound.site)):
+    for at, group in groupby(cell.edits, key=lambda bound: depth(network, bound.site)):
         edits = list(group)
         changed = _changed(edits, clean)
         if first is not None:
             later += edits
         elif changed:
             first = (edits[0].site, changed)
-            border = place[0]
+            border = at[0]
         token = min([token, *changed])
     if first is None or token > max(clean.asked):
         return None

@@ -46,7 +46,7 @@ class SweepCost:
     def __str__(self) -> str:
         return (
             f"{self.n_cells} cells × {self.n_prompts} prompts in {self.passes} passes; at most "
-            f"{self.block_token_rows:,} block-token-rows instead of {self.plain_block_token_rows:,} one cell at a time; "
+            f"{self.block_token_rows} block-token-rows instead of {self.plain_block_token_rows} one by one; "
             f"about {self.bytes / 1e6:.0f} MB"
         )
 

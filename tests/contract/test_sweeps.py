@@ -1,0 +1,182 @@
+"""A sweep gives every cell what a run of that cell alone gives, and computes only what `explain_sweep` says."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import rheostat as rh
+from rheostat.base.errors import EditNotApplied, EditNotUsable, PositionNotFound, RheostatError, SiteNotFound
+from rheostat.edit.registry import EDITS
+from rheostat.engine.cells import Cell, patching_cells
+from rheostat.engine.forward import run
+from rheostat.engine.sweep import explain_sweep, sweep_chunks, sweep_logits
+from rheostat.engine.taps import count_hooks
+from rheostat.models.toy import D_VOCAB, N_BLOCKS
+
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}
+"""Absolute; the toys' logits reach about 1."""
+MOVED = 1e-4
+"""What some cell must move some logit by, so that agreement within the tolerance means something."""
+EXAMPLES = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+ROW = [5, 9, 30, 12, 7, 44]
+DONOR = [5, 9, 31, 12, 8, 44]
+
+PROMPTS = st.lists(st.lists(st.integers(4, D_VOCAB - 1), min_size=2, max_size=9), min_size=1, max_size=2)
+POSITIONS = st.sampled_from(["last", "all", "prompt", 0, -2, slice(1, None), [1, 0]])
+
+
+def offered(model: rh.Model) -> list[str]:
+    return [kind for kind in model.anatomy.kinds if kind != "pattern"]
+
+
+def one_by_one(model: rh.Model, prompts: list[list[int]], cells: list[Cell], **options: object) -> list[torch.Tensor]:
+    """Return per prompt the logits (cell, pos, d_vocab) of as many single runs."""
+    return [torch.cat([run(model, row, edits=cell.plan, **options).logits for cell in cells]) for row in prompts]
+
+
+def assert_same(model: rh.Model, prompts: list[list[int]], cells: list[Cell], **options: object) -> float:
+    """Compare a sweep with single runs; return by how much the cells moved the logits."""
+    together = sweep_logits(model, prompts, cells, **options)
+    options.pop("max_token_rows", None)
+    moved = 0.0
+    for index, (row, alone) in enumerate(zip(prompts, one_by_one(model, prompts, cells, **options), strict=True)):
+        found = together[:, index, : alone.shape[1]]
+        torch.testing.assert_close(found, alone, rtol=0, atol=TOLERANCE[model.dtype])
+        assert together[:, index, alone.shape[1] :].isnan().all()
+        moved = max(moved, float((alone - run(model, row, **options).logits).abs().max()))
+    return moved
+
+
+def an_edit(draw: Callable[[st.SearchStrategy], object], model: rh.Model) -> rh.Edit:
+    """Draw any edit at any site, in blocks or around them, with a value of the size of the activations."""
+    kinds = [*offered(model), "embed", "final", "logits"]
+    kind = draw(st.sampled_from(kinds))
+    block = draw(st.sampled_from([*range(N_BLOCKS), "*"]))
+    site = f"blocks.{block}.{kind}" if kind in offered(model) else kind
+    name = draw(st.sampled_from(sorted(EDITS.keys() - {"mix"})))
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 99)))
+    value = torch.randn(model.anatomy.shape(kind), generator=generator, dtype=torch.float64) * 2
+    arguments = {"add": (value,), "scale": (3.0,), "zero": (), "replace": (value,)}[name]
+    strength = draw(st.sampled_from([1.0, 0.5, 0.0]))
+    units = draw(st.sampled_from([None, (1, 0)]))
+    return EDITS[name](site, *arguments, positions=draw(POSITIONS), units=units, strength=strength)
+
+
+@EXAMPLES
+@given(
+    data=st.data(), prompts=PROMPTS, asked=st.sampled_from(["last", "all", [-1, 0]]), rows=st.sampled_from([1, 9, 999])
+)
+def test_cells_of_a_sweep_equal_single_runs(model, data, prompts, asked, rows):
+    sizes = data.draw(st.lists(st.integers(0, 3), min_size=1, max_size=5))
+    plans = [[an_edit(data.draw, model) for _ in range(size)] for size in sizes]
+    cells = [Cell(plan) for plan in [*plans, rh.Add("blocks.1.mlp_out", torch.arange(16.0))]]
+    assert assert_same(model, prompts, cells, logits_at=asked, max_token_rows=rows) > MOVED
+
+
+def test_patching_any_kind_of_site_equals_single_runs(model):
+    for kind in offered(model):
+        cells = patching_cells(model.capture(DONOR, f"blocks.*.{kind}", positions=[1, 4]), by_unit=kind == "heads")
+        assert assert_same(model, [ROW], cells) > MOVED, kind
+
+
+def test_values_per_position_and_from_other_prompts_equal_single_runs(model):
+    value = torch.randn(2, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    cells = [
+        Cell(rh.Replace("blocks.1.resid_pre", value, positions=[4, 2])),
+        Cell(rh.Replace("blocks.0.attn_out", rh.FromPrompt("w4 w9", positions=1, kind="resid_pre"), positions=3)),
+        Cell(rh.Mix("blocks.2.attn_out", "w7 w8", 0.7)),
+    ]
+    assert assert_same(model, [ROW], cells) > MOVED
+
+
+def test_module_paths_run_in_full_beside_cells_that_branch(model):
+    path = model.anatomy.tap("attn_out", 1).module
+    cells = [Cell(rh.Zero("blocks.1.mlp_out")), Cell(rh.Scale(path, 3.0)), Cell(rh.Zero("blocks.2.mlp_out"))]
+    assert assert_same(model, [ROW, ROW[:3]], cells) > MOVED
+
+
+@pytest.mark.parametrize("differs", [0, 3, 5])
+def test_the_work_explained_is_the_work_that_blocks_see(model, differs):
+    donor = [token + (position >= differs) for position, token in enumerate(ROW)]
+    source = model.capture(donor, "blocks.*.resid_pre", positions=slice(differs, None))
+    cells = patching_cells(source)
+    seen = []
+
+    def count(_block: object, _inputs: object, output: object) -> None:
+        rows = output if isinstance(output, torch.Tensor) else output[0]
+        seen.append(rows.shape[0] * rows.shape[1])
+
+    with ExitStack() as stack:
+        for block in range(N_BLOCKS):
+            part = model.part(f"{model.anatomy.blocks}.{block}")
+            stack.callback(part.register_forward_hook(count).remove)
+        sweep_logits(model, ROW, cells)
+    cost = explain_sweep(model, ROW, cells)
+    assert cost.block_token_rows == sum(seen)
+    assert cost.passes == len(seen) / N_BLOCKS
+    assert cost.block_token_rows < cost.plain_block_token_rows
+    assert str(cost.block_token_rows) in str(cost)
+
+
+def test_a_cell_that_changes_nothing_is_the_shared_run_and_passes_no_block(core_model, monkeypatch):
+    own = core_model.capture(ROW, ["blocks.*.resid_pre", "blocks.*.heads"], positions="all")
+    cells = [*patching_cells(own), Cell(None), Cell(rh.Zero("blocks.1.mlp_out", strength=0.0))]
+    monkeypatch.setattr("rheostat.engine.branch.Branch.run", None)
+    together = sweep_logits(core_model, ROW, cells)
+    clean = run(core_model, ROW).logits
+    torch.testing.assert_close(together[:, 0], clean.expand(len(cells), -1, -1), rtol=0, atol=1e-9)
+    with pytest.raises(TypeError):
+        sweep_logits(core_model, ROW, [rh.Zero("blocks.1.mlp_out")])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        (lambda: rh.Zero("blocks.1.mlp.ot"), SiteNotFound),
+        (lambda: rh.Zero("blocks.1.mlp_out", positions=17), PositionNotFound),
+        (lambda: rh.Zero("blocks.1.mlp_out", positions="generated"), EditNotApplied),
+        (lambda: rh.Add("blocks.1.mlp_out", torch.zeros(3)), EditNotUsable),
+        (lambda: rh.Add("blocks.1.mlp_out", torch.zeros(2, 6, 16)), EditNotUsable),
+        (lambda: rh.Zero("blocks.1.heads", units=(9,)), EditNotUsable),
+    ],
+)
+def test_an_invalid_400th_cell_is_refused_before_the_first_runs(core_model, monkeypatch, wrong, error):
+    cells = [Cell(rh.Zero("blocks.1.mlp_out"))] * 400 + [Cell(wrong())]
+    monkeypatch.setattr(type(core_model.module), "forward", None)
+    for verb in (sweep_logits, sweep_chunks, explain_sweep):
+        with pytest.raises(error, match="cell 400: "):
+            verb(core_model, ROW, cells)
+
+
+@pytest.mark.parametrize("cells", [[], rh.Zero("final"), rh.Plan()])
+def test_what_is_no_list_of_cells_is_refused(core_model, cells):
+    with pytest.raises(RheostatError, match="list"):
+        sweep_logits(core_model, ROW, cells)
+    with pytest.raises(RheostatError, match="max_token_rows=0"):
+        sweep_logits(core_model, ROW, [rh.Zero("final")], max_token_rows=0)
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_an_exception_in_the_middle_of_a_sweep_leaves_no_hook(model, error, monkeypatch):
+    hooks = count_hooks(model.module)
+    before = run(model, ROW).logits
+    cells = [[rh.Scale("blocks.0.mlp_out", 2.0), rh.Zero("blocks.2.mlp_out")]]
+    seen = []
+
+    def fail(_edit: rh.Zero, activation: torch.Tensor, _value: object) -> torch.Tensor:
+        if count_hooks(model.module) > hooks:
+            seen.append(1)
+            raise error
+        return activation * 0
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rh.Zero, "change", fail)
+        with pytest.raises(error):
+            sweep_logits(model, ROW, cells)
+    assert seen == [1]
+    assert count_hooks(model.module) == hooks
+    assert torch.equal(run(model, ROW).logits, before)
