@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 
 from rheostat.base.errors import BadArgument, FileNotUsable, RunNotFound
-from rheostat.store.export import export_table
 from rheostat.store.fill import fill
 from rheostat.store.key import result_key, versions_that_matter
 from rheostat.store.store import Store, Wanted, store_files
-from tests.store.conftest import N, expected, numbers, wanted
+from rheostat.store.table import export_table, run_table
+from tests.store.conftest import expected
+from tests.store.planted import N, numbers, wanted
 
 CONTENT = {
     "weights": "ab",
@@ -111,14 +112,14 @@ def test_only_what_is_missing_is_computed(store: Store):
     assert sorted(place for chunk in asked for place in chunk) == [place for place in range(N) if place % 3]
     assert max(map(len, asked)) == 7
     assert fill(store, wanted(), compute, chunk_size=7) == 0
-    pd.testing.assert_frame_equal(store.table(run), expected())
+    pd.testing.assert_frame_equal(run_table(store, run), expected())
 
 
 def test_a_key_that_occurs_twice_is_computed_once(store: Store):
     twice = [replace(one, labels={"copy": copy}) for copy in (0, 1) for one in wanted(5)]
     run = store.begin("sweep", {}, twice)
     assert fill(store, twice, numbers, chunk_size=3) == 5
-    assert store.table(run)["value"].tolist() == [0, 1 / 7, 2 / 7, 3 / 7, 4 / 7] * 2
+    assert run_table(store, run)["value"].tolist() == [0, 1 / 7, 2 / 7, 3 / 7, 4 / 7] * 2
 
 
 def test_what_another_process_finished_meanwhile_is_left_alone(store: Store, tmp_path: Path):
@@ -163,7 +164,7 @@ def test_a_run_says_what_it_was_asked_and_how_far_it_is(store: Store):
     assert (found.name, found.arguments, found.labels) == ("patch", {"site": "resid_pre", "k": [1, 2]}, {"by": "me"})
     assert (found.n_wanted, found.n_done, found.started[:2]) == (N, 30, "20")
     assert store.runs() == [found]
-    assert len(store.table(run)) == 30
+    assert len(run_table(store, run)) == 30
 
 
 def test_the_same_run_goes_on_and_another_one_is_another(store: Store):
@@ -181,9 +182,13 @@ def test_the_same_run_goes_on_and_another_one_is_another(store: Store):
 
 def test_results_of_several_numbers_have_a_column_each(store: Store):
     run = store.begin("sweep", {}, [Wanted("a", {"block": 0}), Wanted("b", {"block": 1})])
-    assert store.table(run).empty
+    assert run_table(store, run).empty
     store.commit({"a": (1.0, 2.0), "b": (3.0,)})
-    assert store.table(run).fillna(-1).to_dict("list") == {"block": [0, 1], "value_0": [1.0, 3.0], "value_1": [2.0, -1]}
+    assert run_table(store, run).fillna(-1).to_dict("list") == {
+        "block": [0, 1],
+        "value_0": [1.0, 3.0],
+        "value_1": [2.0, -1],
+    }
 
 
 def test_removing_a_run_keeps_what_another_asks_for(store: Store):
@@ -191,9 +196,9 @@ def test_removing_a_run_keeps_what_another_asks_for(store: Store):
     fill(store, wanted(30), numbers, chunk_size=10)
     assert store.remove(one) == 10
     assert store.missing(one.key for one in wanted(30)) == [one.key for one in wanted(10)]
-    assert len(store.table(two)) == 20
+    assert len(run_table(store, two)) == 20
     with pytest.raises(RunNotFound, match=rf"no run {one} in .*store\.sqlite\. Runs there: {two}\."):
-        store.table(one)
+        run_table(store, one)
     assert store.begin("three", {}, []) > two
 
 

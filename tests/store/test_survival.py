@@ -17,7 +17,9 @@ import pytest
 from rheostat.base.errors import FileNotUsable, RheostatError
 from rheostat.store.fill import fill
 from rheostat.store.store import Store
-from tests.store.conftest import N, expected, numbers, wanted
+from rheostat.store.table import run_table
+from tests.store.conftest import expected
+from tests.store.planted import N, numbers, wanted
 
 CHUNK = 3
 
@@ -26,7 +28,7 @@ import json, sys, time
 from pathlib import Path
 from rheostat.store.fill import fill
 from rheostat.store.store import Store
-from tests.store.conftest import numbers, wanted
+from tests.store.planted import numbers, wanted
 
 def compute(places):
     with open(sys.argv[2], "a") as log:
@@ -38,7 +40,7 @@ print("ready", flush=True)
 while len(sys.argv) > 4 and not Path(sys.argv[4]).exists():
     pass
 with Store(sys.argv[1]) as store:
-    store.begin("sweep", {"n": 120}, wanted())
+    store.begin("sweep", {}, wanted())
     fill(store, wanted(), compute, chunk_size=3)
 """
 
@@ -66,6 +68,11 @@ def computed(log: Path) -> list[list[int]]:
     return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
 
 
+def wait_for_chunks(log: Path, n: int) -> None:
+    while len(computed(log)) < n:
+        time.sleep(0.001)
+
+
 def done(path: Path) -> list[int]:
     """Return the places whose results are in the store; SQLite itself finds nothing wrong with it."""
     if not path.exists():
@@ -79,7 +86,7 @@ def done(path: Path) -> list[int]:
 def only_table(path: Path) -> pd.DataFrame:
     with Store(path, read_only=True) as store:
         (run,) = store.runs()
-        return store.table(run.id)
+        return run_table(store, run.id)
 
 
 def test_kill_at_ten_random_moments_then_resume_gives_the_uninterrupted_table(tmp_path: Path):
@@ -89,7 +96,8 @@ def test_kill_at_ten_random_moments_then_resume_gives_the_uninterrupted_table(tm
         n_before = len(computed(log))
         with start(path, log, 0.01) as process:
             assert process.stdout.readline() == "ready\n"
-            time.sleep(moments.uniform(0, 0.08))
+            wait_for_chunks(log, n_before + moments.randrange(5))
+            time.sleep(moments.uniform(0, 0.02))
             process.kill()
         assert process.returncode == -signal.SIGKILL, "it finished before it was killed"
         again = {place for chunk in computed(log)[n_before:] for place in chunk}
@@ -168,7 +176,7 @@ def test_a_damaged_store_is_named_and_left_as_it_is(
     path.write_bytes(content if isinstance(content, bytes) else whole.read_bytes()[content])
     before = path.read_bytes()
     with pytest.raises(FileNotUsable, match=f"bad.sqlite {said}"), Store(path, read_only=read_only) as store:
-        store.table(1)
+        run_table(store, 1)
     assert path.read_bytes() == before
 
 
@@ -176,7 +184,7 @@ def rows_or_refusal(path: Path) -> set[tuple[int, str, float]] | str:
     """Return the rows of a store's first run, or what is said instead."""
     try:
         with Store(path, read_only=True) as store:
-            return {(row.block, row.token, row.value) for row in store.table(1).itertuples()}
+            return {(row.block, row.token, row.value) for row in run_table(store, 1).itertuples()}
     except RheostatError as error:
         return str(error)
 
@@ -232,13 +240,14 @@ import os, sys
 import pandas
 from rheostat.base.errors import FileNotUsable
 from rheostat.store.store import Store
+from rheostat.store.table import run_table
 
 pandas.DataFrame([{"a": 1}])
 if os.geteuid() == 0:  # root may write everywhere
     os.setgid(65534)
     os.setuid(65534)
 with Store(sys.argv[1], read_only=True) as store:
-    print(len(store.table(1)))
+    print(len(run_table(store, 1)))
 try:
     Store(sys.argv[1])
 except FileNotUsable as error:

@@ -71,9 +71,10 @@ def show(
     With --json every row is printed.
     """
     from rheostat.store.store import Store
+    from rheostat.store.table import run_table
 
     with Store(store, read_only=True) as opened:
-        found, table = opened.run(run), opened.table(run)
+        found, table = opened.run(run), run_table(opened, run)
     if json:
         options.print_json({**_line(found), "arguments": found.arguments, "table": table.to_dict("records")})
         return
@@ -100,12 +101,12 @@ def export(
 
     A run that is not finished is written as far as it is, with a remark on stderr.
     """
-    from rheostat.store.export import SUFFIXES, export_table
     from rheostat.store.store import Store
+    from rheostat.store.table import SUFFIXES, export_table, run_table
 
     options.check_output("OUT", out, *SUFFIXES, overwrite=overwrite)
     with Store(store, read_only=True) as opened:
-        found, table = opened.run(run), opened.table(run)
+        found, table = opened.run(run), run_table(opened, run)
     export_table(table, out, overwrite=overwrite)
     options.note(f"wrote {out}")
     if found.n_done < found.n_wanted:

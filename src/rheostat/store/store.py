@@ -17,8 +17,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import pandas as pd
-
 from rheostat.base.errors import BadArgument, FileNotUsable, RunNotFound
 from rheostat.store.database import damaged, open_for_reading, open_for_writing, reported
 from rheostat.store.key import Plain, as_json, digest
@@ -173,10 +171,8 @@ class Store:
         numbers = ", ".join(str(run.id) for run in self.runs()) or "none"
         raise RunNotFound(f"no run {number} in {self.path}. Runs there: {numbers}.")
 
-    def table(self, number: int) -> pd.DataFrame:
-        """Return what a run has so far: its labels and `value`, one row per result that is there, in its own order.
-
-        Results of several numbers have columns `value_0`, `value_1`, … instead.
+    def rows(self, number: int) -> list[tuple[dict[str, Plain], tuple[float, ...]]]:
+        """Return the labels and numbers of the results that a run has so far, in its own order.
 
         Raises:
             RunNotFound: there is no run of this number.
@@ -188,13 +184,7 @@ class Store:
             "WHERE run = ? ORDER BY place",
             number,
         )
-        found = [(self._read(labels), self._unpacked(key, numbers, check)) for key, numbers, check, labels in rows]
-        most = max((len(numbers) for _, numbers in found), default=1)
-        names = ["value"] if most == 1 else [f"value_{index}" for index in range(most)]
-        return pd.DataFrame(
-            [labels | dict(zip(names, numbers, strict=False)) for labels, numbers in found],  # fewer numbers: NaN
-            columns=None if found else names,
-        )
+        return [(self._read(labels), self._unpacked(key, numbers, check)) for key, numbers, check, labels in rows]
 
     def remove(self, number: int) -> int:
         """Remove a run, with the results that no other run asks for; return how many these were.

@@ -1,4 +1,4 @@
-"""A run's table as a file: Parquet or CSV."""
+"""What a stored run has so far, as a table, and as a Parquet or CSV file."""
 
 from pathlib import Path
 
@@ -7,8 +7,25 @@ import pyarrow
 
 from rheostat.base.errors import BadArgument
 from rheostat.base.files import atomic_file, output_path
+from rheostat.store.store import Store
 
 SUFFIXES = (".parquet", ".csv")
+
+
+def run_table(store: Store, number: int) -> pd.DataFrame:
+    """Return the labels and `value` of the results that a run has so far, one row each, in the run's own order.
+
+    Results of several numbers have columns `value_0`, `value_1`, … instead, NaN where one has fewer.
+
+    Raises:
+        RunNotFound: there is no run of this number.
+        FileNotUsable: the store is damaged.
+    """
+    rows = store.rows(number)
+    most = max((len(numbers) for _, numbers in rows), default=1)
+    names = ["value"] if most == 1 else [f"value_{index}" for index in range(most)]
+    records = [labels | dict(zip(names, numbers, strict=False)) for labels, numbers in rows]
+    return pd.DataFrame(records, columns=None if records else names)
 
 
 def export_table(table: pd.DataFrame, path: Path, *, overwrite: bool = False) -> None:
