@@ -83,6 +83,20 @@ def test_generate_json_holds_texts_and_the_receipt(type_in: Type, tiny: str):
     assert (data["receipt"]["sites"], data["receipt"]["rows"], data["receipt"]["tokens"]) == (1, 1, 1)
 
 
+def test_patch_json_has_a_row_per_block_and_token(type_in: Type, tiny: str):
+    other = "The capital of France is"
+    asked = ("--answer", " Berlin", "--versus", " Paris", "--site", "attn_out", "--json", "--model", tiny)
+    typed = type_in("patch", PROMPT, other, *asked, "--png", "patch.png", "--html", "patch.html")
+    rows = json.loads(typed.out)
+    assert typed.code == 0, typed.err
+    assert [list(row) for row in rows] == [["block", "position", "token", "logit_difference", "score"]] * (2 * 5)
+    assert Path("patch.png").read_bytes().startswith(b"\x89PNG")
+    assert "attn_out of the clean prompt" in Path("patch.html").read_text(encoding="utf-8")
+    typed = type_in("patch", PROMPT, "The capital is", *asked)
+    assert (typed.code, typed.out) == (2, "")
+    assert "equally many tokens" in typed.err and typed.err.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("command", "columns"),
     [
@@ -284,11 +298,11 @@ def test_the_demonstration_writes_a_page_that_names_the_site_it_found(type_in: T
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["lens", "generate", "demo", "studies", "models", "sites", "check"])
+@pytest.mark.parametrize("command", ["lens", "generate", "patch", "demo", "studies", "models", "sites", "check"])
 def test_the_example_of_a_command_runs(type_in: Type, command: str):
     typed = type_in(*example(import_module(f"rheostat.cli.{command}")))
     assert typed.code == 0, typed.err
-    written = {"lens": "lens.html", "demo": "demo/index.html"}.get(command)
+    written = {"lens": "lens.html", "patch": "patch.html", "demo": "demo/index.html"}.get(command)
     assert written is None or Path(written).is_file()
 
 

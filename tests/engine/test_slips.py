@@ -23,6 +23,8 @@ SLIPS = {
     "m.lens([P, P])": "one prompt at a time; 2 were given",
     "m.lens(P, points=())": "no decode point is asked for",
     "m.lens(P, positions=[])": "names no token",
+    "rh.patch_activations(m, P, P[::-1], answer=3, versus=4, direction='both')": "one of denoise, noise",
+    "m.sweep(P, rh.Zero(S), rh.Probability(3))": "cells is a list",
     "rh.load(torch.nn.Linear(2, 2)).run(P)": "use run_plain(inputs)",
     "m.lens(P).grid(position=1)": "position 1 was not read. Read: 4.",
 }

@@ -64,7 +64,6 @@ def test_the_picture_has_a_cell_per_block_and_token():
     [
         ({"corrupt": [5, 9]}, "equally many tokens"),
         ({"corrupt": CLEAN}, "same value"),
-        ({"direction": "both"}, "one of denoise, noise"),
     ],
 )
 def test_a_pair_that_cannot_be_patched_is_refused(change, says):

@@ -59,7 +59,9 @@ class Patching:
             x_label="unit (at the token with the largest score)" if across == "unit" else "token of the prompt",
             y_label="block",
             value_label="score: 0 corrupted, 1 clean",
-            table=pd.DataFrame({"x": names, "y": cells["block"], "value": cells["score"]}).reset_index(drop=True),
+            table=pd.DataFrame({"x": names, "y": cells["block"], "value": cells["score"].round(3)}).reset_index(
+                drop=True
+            ),
             note=f"Clean: “{self.prompts[0]}”. Corrupted: “{self.prompts[1]}”. Logit difference of {self.answers[0]!r} "
             f"and {self.answers[1]!r}: clean {self.clean:.2f}, corrupted {self.corrupted:.2f} nats. n = 1 pair.",
             centre=0.0,
