@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from bench import capture, generate, lens, machine, rows
+from bench import capture, generate, lens, machine, rows, sweep
 from bench.outcome import Outcome
 from rheostat.base.errors import RheostatError
 from rheostat.base.files import atomic_file
@@ -23,6 +23,7 @@ BENCHMARKS: Mapping[str, Callable[..., list[Outcome]]] = {
     "generate": generate.run,
     "lens": lens.run,
     "rows": rows.run,
+    "sweep": sweep.run,
 }
 RECORD = Path("build/bench.json")
 N_THREADS = 1

@@ -8,7 +8,7 @@ import torch
 
 import rheostat as rh
 from bench import __main__ as command
-from bench import capture, generate, lens, rows
+from bench import capture, generate, lens, rows, sweep
 from rheostat.lenses import reading
 from rheostat.models.toy import toy
 
@@ -33,7 +33,7 @@ def test_every_benchmark_runs_and_agrees(model: rh.Model, name: str):
     assert json.loads(json.dumps(record)) == record
 
 
-@pytest.mark.parametrize("benchmark", [capture, generate, rows], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("benchmark", [capture, generate, rows, sweep], ids=lambda module: module.__name__)
 def test_a_plain_way_that_computes_something_else_is_noticed(model: rh.Model, monkeypatch, benchmark):
     true = benchmark.ours
     if benchmark is generate:
@@ -41,7 +41,7 @@ def test_a_plain_way_that_computes_something_else_is_noticed(model: rh.Model, mo
     elif benchmark is capture:
         monkeypatch.setattr(capture, "ours", lambda *arguments: [one + 1 for one in true(*arguments)])
     else:
-        monkeypatch.setattr(rows, "ours", lambda *arguments: true(*arguments) + 1)
+        monkeypatch.setattr(benchmark, "ours", lambda *arguments: true(*arguments) + 1)
     assert not all(outcome.agrees for outcome in benchmark.run(model, quick=True))
 
 

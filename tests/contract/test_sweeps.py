@@ -9,10 +9,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import rheostat as rh
-from rheostat.base.errors import EditNotApplied, EditNotUsable, PositionNotFound, RheostatError, SiteNotFound
+from rheostat.base.errors import (
+    BadArgument,
+    EditNotApplied,
+    EditNotUsable,
+    PositionNotFound,
+    RheostatError,
+    SiteNotFound,
+)
 from rheostat.edit.registry import EDITS
 from rheostat.engine.cells import Cell, patching_cells
 from rheostat.engine.forward import run
+from rheostat.engine.prefix import share_runs
 from rheostat.engine.sweep import explain_sweep, sweep_chunks, sweep_logits
 from rheostat.engine.taps import count_hooks
 from rheostat.models.toy import D_VOCAB, N_BLOCKS
@@ -180,3 +188,24 @@ def test_an_exception_in_the_middle_of_a_sweep_leaves_no_hook(model, error, monk
     assert seen == [1]
     assert count_hooks(model.module) == hooks
     assert torch.equal(run(model, ROW).logits, before)
+
+
+def test_shared_runs_serve_as_base_and_as_source(model):
+    sites = ["blocks.*.attn_out", "blocks.*.resid_pre"]
+    clean, corrupt = share_runs(model, [ROW, DONOR], sites)
+    for base, other, prompt in ((clean, corrupt, ROW), (corrupt, clean, DONOR)):
+        cells = patching_cells(other.activations(model, sites))
+        found = sweep_logits(model, prompt, cells, shared=[base])
+        torch.testing.assert_close(found, sweep_logits(model, prompt, cells), rtol=0, atol=TOLERANCE[model.dtype])
+        assert (found - base.logits).abs().max() > MOVED
+
+
+def test_shared_runs_of_something_else_are_refused(core_model):
+    runs = share_runs(core_model, [ROW, DONOR], "blocks.*.attn_out")
+    for wrong in (runs[1:], runs, share_runs(core_model, ROW, logits_at="all"), share_runs(core_model, ROW)):
+        with pytest.raises(BadArgument, match="shared"):
+            sweep_logits(core_model, ROW, [rh.Zero("blocks.0.attn_out")], shared=wrong)
+    with pytest.raises(BadArgument, match=r"did not keep blocks\.0\.mlp_out"):
+        runs[0].activations(core_model, "blocks.0.mlp_out")
+    with pytest.raises(BadArgument, match="holds 2 prompts"):
+        patching_cells(core_model.capture([ROW, DONOR], "embed", positions="all"))

@@ -76,23 +76,37 @@ def as_cells(cells: "Sequence[Cell | PlanLike]") -> list[Cell]:
     return listed
 
 
-def patching_cells(source: Activations, *, row: int = 0, by_unit: bool = False) -> list[Cell]:
+def patching_cells(
+    source: Activations | Mapping[str, Tensor], *, positions: Sequence[int] | None = None, by_unit: bool = False
+) -> list[Cell]:
     """Return one cell per site and position of `source`: that activation put in the place of the prompt's own.
 
     Args:
-        source: another prompt's activations, `pos` as long as that prompt.
-        row: which of its rows.
+        source: another prompt's activations, captured at one row; or site → (pos, …site), as `CleanRun.activations`.
+        positions: which positions `source` holds; None: what it says itself, or all from 0.
         by_unit: one cell for each unit of the site (each head of `heads`, …) instead of one for all.
+
+    Raises:
+        BadArgument: `source` holds several rows.
     """
     cells = []
-    for name, tensor in source.items():
-        units: list[tuple[int, ...] | None] = [(unit,) for unit in range(tensor.shape[2])] if by_unit else [None]
-        for ordinal, position in enumerate(source.positions[row]):
+    for name, tensor in _one_row(source).items():
+        units: list[tuple[int, ...] | None] = [(unit,) for unit in range(tensor.shape[1])] if by_unit else [None]
+        held = positions or (source.positions[0] if isinstance(source, Activations) else range(len(tensor)))
+        for ordinal, position in enumerate(held):
             for unit in units:
                 labels = {"site": name, "position": position} | ({} if unit is None else {"unit": unit[0]})
-                edit = Replace(name, tensor[row, ordinal], positions=position, units=unit)
-                cells.append(Cell(Plan((edit,)), labels))
+                edit = Replace(name, tensor[ordinal], positions=position, units=unit)
+                cells.append(Cell(edit, labels))
     return cells
+
+
+def _one_row(source: Activations | Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    if not isinstance(source, Activations):
+        return source
+    if len(source.positions) != 1:
+        raise BadArgument(f"the source of patching holds {len(source.positions)} prompts; give one.")
+    return {name: tensor[0] for name, tensor in source.items()}
 
 
 def bind_cells(network: Network, cells: Sequence[Cell]) -> list[BoundCell]:

@@ -1,6 +1,6 @@
 """The shared run of a sweep: one clean pass over a prompt, whose activations, keys and values all cells begin from."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
-from rheostat.engine.batch import build_batch
-from rheostat.engine.forward import Reader, kept_columns, passing
+from rheostat.base.errors import BadArgument
+from rheostat.engine.batch import as_prompts, build_batch
+from rheostat.engine.forward import Reader, kept_columns, passing, positions_in
 from rheostat.models.network import Network
-from rheostat.models.tokens import Row
-from rheostat.sites.site import Site
+from rheostat.models.tokens import Prompt, Row
+from rheostat.sites.positions import PositionsLike
+from rheostat.sites.site import Site, SiteLike, resolve
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,29 @@ class CleanRun:
             assert site.block is not None
             return self.borders[site.block + (site.kind == "resid_post")]
         return self.sites[site]
+
+    def has(self, site: Site) -> bool:
+        """Tell whether `at` can return a site."""
+        return site.kind in ("embed", "resid_pre", "resid_post") or site in self.sites
+
+    def activations(self, network: Network, sites: "SiteLike | Sequence[SiteLike]") -> dict[str, Tensor]:
+        """Return site → (pos, …site), as patching from this prompt takes it.
+
+        Raises:
+            BadArgument: a site was not kept.
+        """
+        found = resolve(network, sites)
+        self.check(found)
+        return {str(site): self.at(site) for site in found}
+
+    def check(self, sites: Iterable[Site]) -> None:
+        """Refuse sites that were not kept.
+
+        Raises:
+            BadArgument: one was not.
+        """
+        if missing := [str(site) for site in sites if not self.has(site)]:
+            raise BadArgument(f"the shared run did not keep {missing[0]}; name it in share_runs(…, sites).")
 
     def cache(self, n_tokens: int) -> Cache:
         """Return a cache that holds the first `n_tokens` once, for however many rows arrive."""
@@ -68,35 +93,67 @@ def _followed(prefix: Tensor, states: Tensor) -> Tensor:
     return torch.cat([prefix.expand(states.shape[0], -1, -1, -1), states], dim=-2)
 
 
-def run_clean(network: Network, row: Row, sites: Sequence[Site], asked: tuple[int, ...]) -> CleanRun:
-    """Run the unedited network once, keeping the residual stream, keys and values of every block.
+def share_runs(
+    network: Network,
+    prompts: "Prompt | Sequence[Prompt]",
+    sites: "SiteLike | Sequence[SiteLike]" = (),
+    *,
+    logits_at: PositionsLike = "last",
+) -> list[CleanRun]:
+    """Run unedited prompts for sweeps over them; prompts of one length, such as a clean and a corrupt one, together.
 
     Args:
         network: the loaded network.
-        row: the prompt.
-        sites: further sites to keep.
-        asked: positions to unembed.
+        prompts: one or several texts or lists of token ids.
+        sites: activations to keep beside the residual stream: those that cells edit or that patching reads.
+        logits_at: positions that the sweeps will ask for.
     """
-    batch = build_batch(network, [row])
-    body = network.body
-    residual = [Site("resid_pre", block) for block in range(body.n_blocks)] + [Site("resid_post", body.n_blocks - 1)]
+    rows = [network.row(prompt) for prompt in as_prompts(prompts)]
+    asked = positions_in(rows, logits_at)
+    found = resolve(network, sites) if sites else ()
+    runs: dict[int, CleanRun] = {}
+    for length in dict.fromkeys(map(len, rows)):
+        members = [index for index, row in enumerate(rows) if len(row) == length]
+        together = run_clean(network, [rows[index] for index in members], found, [asked[index] for index in members])
+        runs.update(zip(members, together, strict=True))
+    return [runs[index] for index in range(len(rows))]
+
+
+def run_clean(
+    network: Network, rows: Sequence[Row], sites: Sequence[Site], asked: Sequence[tuple[int, ...]]
+) -> list[CleanRun]:
+    """Run the unedited network once over rows of one length, keeping what cells begin from.
+
+    Args:
+        network: the loaded network.
+        rows: prompts of one length.
+        sites: further sites to keep.
+        asked: per row, the positions to unembed.
+    """
+    batch = build_batch(network, rows)
+    n_blocks = network.n_blocks
+    residual = [Site("resid_pre", block) for block in range(n_blocks)] + [Site("resid_post", n_blocks - 1)]
     others = [site for site in sites if site.kind not in ("embed", "resid_pre", "resid_post")]
-    reader = Reader(network, [*residual, *others], batch, (tuple(range(len(row))),))
-    kept, arguments = kept_columns(network, batch, (asked,), whole=any(site.kind == "logits" for site in others))
-    layers = [DynamicLayer() for _ in range(body.n_blocks)]  # layers that slide would forget what later passes need
+    reader = Reader(network, [*residual, *others], batch, tuple(tuple(range(len(row))) for row in rows))
+    kept, arguments = kept_columns(network, batch, tuple(asked), whole=any(site.kind == "logits" for site in others))
+    layers = [DynamicLayer() for _ in range(n_blocks)]  # layers that slide would forget what later passes need
     cache = Cache(layers=list(layers))
     with passing(network, gradients=False) as stack:
         reader.attach(stack, stop=False)
         logits = network.module(**batch.arguments(network), **arguments, use_cache=True, past_key_values=cache).logits
     read = reader.activations()
-    return CleanRun(
-        row=row,
-        asked=asked,
-        logits=logits[0, [kept.index(position) for position in asked]],
-        borders=tuple(read[site][0] for site in residual),
-        sites={site: read[site][0] for site in others},
-        layers=tuple(_kept(layer) for layer in layers),
-    )
+    held = [_kept(layer) for layer in layers]
+    return [
+        CleanRun(
+            row=row,
+            asked=positions,
+            logits=logits[index, [kept.index(position) for position in positions]],
+            borders=tuple(read[site][index] for site in residual),
+            sites={site: read[site][index] for site in others},
+            layers=tuple((keys[index : index + 1], values[index : index + 1]) for keys, values in held),
+        )
+        for index, (row, positions) in enumerate(zip(rows, asked, strict=True))
+    ]
 
 
 def _kept(layer: DynamicLayer) -> tuple[Tensor, Tensor]:

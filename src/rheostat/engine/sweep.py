@@ -24,6 +24,7 @@ from rheostat.engine.schedule import group
 from rheostat.models.network import Network
 from rheostat.models.tokens import Prompt, Row
 from rheostat.sites.positions import PositionsLike
+from rheostat.sites.site import Site
 
 MAX_TOKEN_ROWS = 1024
 
@@ -68,6 +69,7 @@ def sweep_logits(
     *,
     logits_at: PositionsLike = "last",
     max_token_rows: int = MAX_TOKEN_ROWS,
+    shared: Sequence[CleanRun] | None = None,
 ) -> Float[Tensor, "cell prompt pos d_vocab"]:
     """Return the logits (cell, prompt, pos, d_vocab) of every cell on every prompt, as `run` gives them one by one.
 
@@ -79,14 +81,17 @@ def sweep_logits(
         cells: cells, or bare plans.
         logits_at: positions to unembed.
         max_token_rows: rows × tokens that one pass may hold; memory grows with it.
+        shared: the prompts' unedited runs, where `share_runs` has made them; with the sites that cells edit.
 
     Raises:
         SiteNotFound, PositionNotFound, EditNotUsable, EditNotApplied: before anything runs; the message names the cell.
+        BadArgument: `shared` is of other prompts, positions or sites.
     """
     listed, asked = as_cells(cells), as_prompts(prompts)
     filled: Tensor | None = None
     n_positions = max(map(len, positions_in([network.row(prompt) for prompt in asked], logits_at)))
-    for chunk in sweep_chunks(network, asked, listed, logits_at=logits_at, max_token_rows=max_token_rows):
+    chunks = sweep_chunks(network, asked, listed, logits_at=logits_at, max_token_rows=max_token_rows, shared=shared)
+    for chunk in chunks:
         if filled is None:
             shape = (len(listed), len(asked), n_positions, chunk.logits.shape[-1])
             filled = chunk.logits.new_full(shape, float("nan"))
@@ -102,14 +107,51 @@ def sweep_chunks(
     *,
     logits_at: PositionsLike = "last",
     max_token_rows: int = MAX_TOKEN_ROWS,
+    shared: Sequence[CleanRun] | None = None,
 ) -> Iterator[Chunk]:
     """Yield the logits of every cell on every prompt, pass by pass; arguments and errors as in `sweep_logits`."""
     rows, asked, listed, bound = _prepare(network, prompts, cells, logits_at, max_token_rows)
+    if shared is not None:
+        _check_shared(shared, rows, asked, bound)
+    runs = _shared_runs(network, rows, asked, bound, max_token_rows) if shared is None else iter(shared)
     return (
-        Chunk(prompt, members, positions, logits)
-        for prompt, (row, positions) in enumerate(zip(rows, asked, strict=True))
-        for members, logits in _on_one_prompt(network, row, positions, listed, bound, max_token_rows)
+        Chunk(prompt, members, clean.asked, logits)
+        for prompt, clean in enumerate(runs)
+        for members, logits in _on_one_prompt(network, clean, listed, bound, max_token_rows)
     )
+
+
+def _sites(bound: Sequence[BoundCell]) -> list[Site]:
+    """Return what the shared run must keep for the cells that branch."""
+    return list(dict.fromkeys(edit.site for cell in bound if not cell.in_modules for edit in cell.edits))
+
+
+def _check_shared(
+    shared: Sequence[CleanRun], rows: Sequence[Row], asked: Sequence[tuple[int, ...]], bound: Sequence[BoundCell]
+) -> None:
+    if [(run.row.ids, run.asked) for run in shared] != [(row.ids, one) for row, one in zip(rows, asked, strict=True)]:
+        raise BadArgument("shared holds the runs of other prompts, or other positions. Give theirs, in order.")
+    for clean in shared:
+        clean.check(_sites(bound))
+
+
+def _shared_runs(
+    network: Network,
+    rows: Sequence[Row],
+    asked: Sequence[tuple[int, ...]],
+    bound: Sequence[BoundCell],
+    max_token_rows: int,
+) -> Iterator[CleanRun]:
+    """Yield the shared runs of the prompts, in order; neighbours of one length run together."""
+    sites = _sites(bound)
+    first = 0
+    while first < len(rows):
+        length = len(rows[first])
+        last = first + 1
+        while last < len(rows) and len(rows[last]) == length and (last + 1 - first) * length <= max_token_rows:
+            last += 1
+        yield from run_clean(network, rows[first:last], sites, asked[first:last])
+        first = last
 
 
 def explain_sweep(
@@ -181,16 +223,10 @@ def _prepare(
 
 
 def _on_one_prompt(
-    network: Network,
-    row: Row,
-    asked: tuple[int, ...],
-    cells: Sequence[Cell],
-    bound: Sequence[BoundCell],
-    max_token_rows: int,
+    network: Network, clean: CleanRun, cells: Sequence[Cell], bound: Sequence[BoundCell], max_token_rows: int
 ) -> Iterator[tuple[tuple[int, ...], Tensor]]:
     branching = [cell for cell in bound if not cell.in_modules]
-    sites = dict.fromkeys(edit.site for cell in branching for edit in cell.edits)
-    clean = run_clean(network, row, list(sites), asked)
+    row = clean.row
     with torch.no_grad():
         leaving = {cell.index: departure(network, cell, clean) for cell in branching}
     if unchanged := tuple(cell for cell, left in leaving.items() if left is None):
@@ -200,7 +236,7 @@ def _on_one_prompt(
     for each in group(places, n_prompt=len(row), n_blocks=network.n_blocks, max_token_rows=max_token_rows):
         members = tuple(place.cell for place in each.places)
         yield members, _pass(network, clean, [left[cell] for cell in members])
-    yield from _in_full(network, row, asked, cells, [cell.index for cell in bound if cell.in_modules], max_token_rows)
+    yield from _in_full(network, clean, cells, [cell.index for cell in bound if cell.in_modules], max_token_rows)
 
 
 def _pass(network: Network, clean: CleanRun, departures: Sequence[Departure]) -> Tensor:
@@ -211,15 +247,16 @@ def _pass(network: Network, clean: CleanRun, departures: Sequence[Departure]) ->
 
 
 def _in_full(
-    network: Network, row: Row, asked: tuple[int, ...], cells: Sequence[Cell], members: list[int], max_token_rows: int
+    network: Network, clean: CleanRun, cells: Sequence[Cell], members: list[int], max_token_rows: int
 ) -> Iterator[tuple[tuple[int, ...], Tensor]]:
     """Run cells as rows of full passes: what edits a module path may begin anywhere."""
+    row = clean.row
     prompt: Prompt = row.ids if row.text is None else row.text
     first = 0
     for size in _sizes(len(members), len(row), max_token_rows):
         part = members[first : first + size]
         plans = [cells[index].plan for index in part]
-        yield tuple(part), run(network, [prompt] * size, plans=plans, logits_at=list(asked)).logits
+        yield tuple(part), run(network, [prompt] * size, plans=plans, logits_at=list(clean.asked)).logits
         first += size
 
 
