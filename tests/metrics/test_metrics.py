@@ -224,6 +224,13 @@ def test_logits_that_were_not_unembedded_are_not_guessed(gpt2: rh.Model):
         measure(Loss(), gpt2, PROMPTS, gpt2.run(PROMPTS))
 
 
+def test_a_run_with_gradients_is_measured_too(gpt2: rh.Model):
+    output = gpt2.run(PROMPTS, gradients=True)
+    assert output.logits.requires_grad
+    assert measure(Rank(5), gpt2, PROMPTS, output) == measure(Rank(5), gpt2, PROMPTS, gpt2.run(PROMPTS))
+    assert measure(Probability(5), gpt2, PROMPTS, output).values[0] > 0
+
+
 def test_a_run_of_other_rows_or_without_its_clean_one_is_refused(gpt2: rh.Model):
     output = gpt2.run(PROMPTS)
     with pytest.raises(BadArgument, match="4 rows is measured for 1 prompts"):

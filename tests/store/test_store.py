@@ -79,8 +79,8 @@ def test_missing_keys_are_returned_in_order_and_once(store: Store):
 
 
 def test_what_was_committed_first_is_kept(store: Store):
-    store.commit({"a": (1.0,)})
-    store.commit({"a": (2.0,), "b": (3.0,)})
+    assert store.commit({"a": (1.0,)}) == 1
+    assert store.commit({"a": (2.0,), "b": (3.0,)}) == 1
     assert store.results(["a", "b"]) == {"a": (1.0,), "b": (3.0,)}
 
 

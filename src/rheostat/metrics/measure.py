@@ -72,7 +72,7 @@ def measure(
 
 def _value(bound: Bound, row: int, output: Output, clean: Output | None) -> float:
     beside = logits_of(clean, row, bound) if bound.needs_clean and clean is not None else None
-    return float(bound(logits_of(output, row, bound)[None], beside)[0])
+    return float(bound(logits_of(output, row, bound)[None], beside)[0].detach())
 
 
 def logits_of(output: Output, row: int, bound: Bound) -> Float[Tensor, "pos d_vocab"]:

@@ -89,17 +89,19 @@ class Store:
         present = {key for (key,) in found}
         return [key for key in asked if key not in present]
 
-    def commit(self, results: Mapping[str, Sequence[float]]) -> None:
-        """Write the results of a chunk: all of them, or none. Results that another process wrote first are kept.
+    def commit(self, results: Mapping[str, Sequence[float]]) -> int:
+        """Write the results of a chunk, all of them or none, and return how many were new.
+
+        Results that another process wrote first are kept.
 
         Raises:
             FileNotUsable: the disk is full, or another process keeps the file locked.
         """
         rows = [(key, *_packed(key, numbers)) for key, numbers in results.items()]
         with self._transaction() as database:
-            database.executemany(
+            return database.executemany(
                 "INSERT INTO results (key, numbers, checksum) VALUES (?, ?, ?) ON CONFLICT (key) DO NOTHING", rows
-            )
+            ).rowcount
 
     def results(self, keys: Iterable[str]) -> dict[str, tuple[float, ...]]:
         """Return the numbers of those keys that have a result.
