@@ -173,9 +173,11 @@ class Model(Network):
         metrics: "Metric | Sequence[Metric]",
         *,
         max_token_rows: int = MAX_TOKEN_ROWS,
+        store: str | Path | None = None,
+        name: str = "sweep",
     ) -> pd.DataFrame:
         """Measure many plans on prompts, sharing their work; see `rheostat.sweeps.sweep.sweep`."""
-        return sweep(self, prompts, cells, metrics, max_token_rows=max_token_rows)
+        return sweep(self, prompts, cells, metrics, max_token_rows=max_token_rows, store=store, name=name)
 
     def explain_sweep(
         self,

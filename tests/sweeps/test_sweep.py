@@ -1,11 +1,13 @@
 """A sweep's table holds the numbers of one run per cell, and refuses what it cannot do before anything runs."""
 
+import pandas as pd
 import pytest
 import torch
 
 import rheostat as rh
 from rheostat.base.errors import BadArgument, SiteNotFound
 from rheostat.metrics.measure import measure
+from rheostat.sweeps import sweep as home
 from tests.contract.conftest import load_toy
 
 PROMPTS = [[5, 9, 30, 12, 7], [44, 8, 17]]
@@ -66,3 +68,28 @@ def test_what_a_sweep_will_compute_is_stated_beforehand():
     assert (cost.n_cells, cost.n_prompts) == (len(CELLS), 2)
     assert 0 < cost.block_token_rows < cost.plain_block_token_rows
     assert cost.bytes > 0
+
+
+def test_a_stored_sweep_computes_nothing_twice_and_ends_with_the_same_table(tmp_path, monkeypatch):
+    model = load_toy("llama")
+    plain = model.sweep(PROMPTS, CELLS, METRICS)
+    monkeypatch.setattr(home, "CHUNK", 5)
+    whole, chunks = home._Question.values, []
+
+    def interrupted(question, places):
+        chunks.append(tuple(places))
+        if len(chunks) == 4:
+            raise KeyboardInterrupt
+        return whole(question, places)
+
+    monkeypatch.setattr(home._Question, "values", interrupted)
+    store = tmp_path / "store.sqlite"
+    with pytest.raises(KeyboardInterrupt):
+        model.sweep(PROMPTS, CELLS, METRICS, store=store)
+    table = model.sweep(PROMPTS, CELLS, METRICS, store=store)
+    pd.testing.assert_frame_equal(table, plain, rtol=1e-9)
+    done = [place for number, chunk in enumerate(chunks) if number != 3 for place in chunk]
+    assert sorted(done) == [(prompt, cell) for prompt in range(2) for cell in range(len(CELLS))]
+    before = len(chunks)
+    model.sweep(PROMPTS, CELLS, METRICS, store=store)
+    assert len(chunks) == before
