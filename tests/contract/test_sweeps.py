@@ -209,3 +209,13 @@ def test_shared_runs_of_something_else_are_refused(core_model):
         runs[0].activations(core_model, "blocks.0.mlp_out")
     with pytest.raises(BadArgument, match="holds 2 prompts"):
         patching_cells(core_model.capture([ROW, DONOR], "embed", positions="all"))
+    with pytest.raises(BadArgument, match="does not hold position 1"):
+        patching_cells(core_model.capture(ROW, "embed", positions=[0, 2]), positions=[2, 1])
+
+
+def test_shared_runs_agree_bit_for_bit_before_their_prompts_differ(core_model):
+    clean, longer = share_runs(core_model, [ROW, [*DONOR, 9, 9]], "blocks.*.heads")
+    cells = patching_cells(longer.activations(core_model, "blocks.*.heads"), positions=range(2))
+    found = sweep_logits(core_model, ROW, cells, shared=[clean])
+    assert torch.equal(found[:, 0], clean.logits.expand(len(cells), -1, -1))
+    assert not torch.equal(clean.borders[1][2], longer.borders[1][2])

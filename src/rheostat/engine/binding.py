@@ -36,6 +36,7 @@ class Values:
 
     def __init__(self, network: Network, placed: Sequence[tuple[Edit, Site, object]], read_prompt: ReadPrompt) -> None:
         self._network = network
+        self._device, self._dtype = network.device, network.dtype
         wanted: dict[tuple[str, Positions], tuple[FromPrompt, dict[Site, None]]] = {}
         for edit, site, _ in placed:
             if isinstance(source := edit.source, FromPrompt):
@@ -57,7 +58,7 @@ class Values:
             raise EditNotUsable(
                 f"{edit}: its value holds NaN (rows of different length?). Give one row, or equally many positions."
             )
-        value = value.to(device=self._network.device, dtype=self._network.dtype)
+        value = value.to(device=self._device, dtype=self._dtype)
         if self._network.anatomy is None:
             return value.unsqueeze(1) if isinstance(source, Activations) else value[None, None]
         if site.kind == "module":

@@ -115,13 +115,13 @@ class Branch:
         joining = self._joining.get(border)
         if joining is None:
             return rows
-        new = self._clean.borders[border][self._start :].expand(len(joining), -1, -1).clone()
-        changed = [self._write(row, departure) for row, departure in enumerate(joining) if departure.at_border]
-        _write_all(new, changed)
-        if border != min(self._joining):
-            new = torch.cat([rows, new])
-        self._n_rows = new.shape[0]
-        return new
+        first = border == min(self._joining)
+        new = self._clean.borders[border][self._start :].expand(len(joining), -1, -1)
+        grid = new.clone() if first else torch.cat([rows, new])
+        n_before = grid.shape[0] - len(joining)
+        _write_all(grid, [self._write(n_before + k, one) for k, one in enumerate(joining) if one.at_border])
+        self._n_rows = grid.shape[0]
+        return grid
 
     def _visit(self, tensor: Tensor, site: Site, *, in_place: bool) -> Tensor | None:
         grid = as_grid(tensor, site, torch.Size((self._n_rows, self._n_columns)), self._network)

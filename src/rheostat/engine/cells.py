@@ -83,20 +83,22 @@ def patching_cells(
 
     Args:
         source: another prompt's activations, captured at one row; or site → (pos, …site), as `CleanRun.activations`.
-        positions: which positions `source` holds; None: what it says itself, or all from 0.
+        positions: which of its positions; None: all that it holds.
         by_unit: one cell for each unit of the site (each head of `heads`, …) instead of one for all.
 
     Raises:
-        BadArgument: `source` holds several rows.
+        BadArgument: `source` holds several rows, or not these positions.
     """
     cells = []
     for name, tensor in _one_row(source).items():
         units: list[tuple[int, ...] | None] = [(unit,) for unit in range(tensor.shape[1])] if by_unit else [None]
-        held = positions or (source.positions[0] if isinstance(source, Activations) else range(len(tensor)))
-        for ordinal, position in enumerate(held):
+        held = source.positions[0] if isinstance(source, Activations) else range(len(tensor))
+        if missing := set(positions or ()) - set(held):
+            raise BadArgument(f"the source of patching does not hold position {min(missing)}.")
+        for position in held if positions is None else positions:
             for unit in units:
                 labels = {"site": name, "position": position} | ({} if unit is None else {"unit": unit[0]})
-                edit = Replace(name, tensor[ordinal], positions=position, units=unit)
+                edit = Replace(name, tensor[held.index(position)], positions=position, units=unit)
                 cells.append(Cell(edit, labels))
     return cells
 

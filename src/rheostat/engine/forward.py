@@ -282,7 +282,8 @@ def _own_pattern(weights: Tensor, batch: Batch, positions: Sequence[Sequence[int
 def _eval_mode(module: nn.Module) -> Iterator[None]:
     """Put the module in eval mode, and each part back into its own mode afterwards."""
     training = [part for part in module.modules() if part.training]
-    module.eval()
+    if training:  # eval() visits every part, which sweeps with many short passes would feel
+        module.eval()
     try:
         yield
     finally:
