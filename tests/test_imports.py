@@ -57,7 +57,7 @@ def test_importing_rheostat_loads_no_heavy_library_and_changes_nothing():
         ("import logging; logging.basicConfig()", {"changed": ["logging"], "loaded": []}),
         ("import warnings; warnings.simplefilter('ignore')", {"changed": ["warnings"], "loaded": []}),
         ("import os; os.environ['X_PLANTED'] = '1'", {"changed": ["environment"], "loaded": []}),
-        ("import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)", {"changed": ["signals"], "loaded": []}),
+        ("import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)", {"changed": ["signals"], "loaded": []}),
     ],
 )
 def test_a_planted_effect_is_seen(tmp_path: Path, code: str, effects: dict[str, list[str]]):

@@ -220,6 +220,8 @@ def test_a_reader_that_leaves_early_ends_the_command_quietly():
 
 
 INTERRUPTED = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have set it aside for its background jobs
 import time
 from rheostat.cli import main, studies
 import rheostat.cli.options as options

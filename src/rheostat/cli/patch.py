@@ -38,7 +38,7 @@ def command(
     device: options.DeviceOption = "cpu",
     attention: options.AttentionOption = None,
 ) -> None:
-    """Put one activation of a clean prompt into the run of a corrupted one, place by place.
+    """Patch activations of a clean prompt into a corrupted run.
 
     The score is 0 where the answer stays that of the corrupted run, and 1 where it becomes that of the clean one.
     """
