@@ -173,8 +173,8 @@ print("done")
 
 def test_two_processes_at_once_convert_once(tiny: Path, cache: Path):
     command = [sys.executable, "-c", CONVERT, str(tiny)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    both = [subprocess.Popen(command, **pipes) for _ in range(2)]  # type: ignore[call-overload]
+    pipe = subprocess.PIPE
+    both = [subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(2)]
     for one in both:
         assert one.stdout.readline() == "ready\n"
     for one in both:

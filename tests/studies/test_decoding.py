@@ -13,7 +13,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 import rheostat as rh
 from rheostat.data.word_lists import CAPITAL_PROMPTS, COUNTRY_LISTS, TOPIC_WORDS
 from rheostat.metrics.statistics import Interval
-from rheostat.studies.decoding import capitals, carrying, informed_manipulation, order, topics
+from rheostat.studies.decoding import capitals, carrying, informed_manipulation, order, topic_step, topics
 from rheostat.studies.decoding.climb import decline
 from rheostat.studies.decoding.informed_manipulation import Unfolded, with_planted_correlation
 from rheostat.studies.decoding.judging import compared, held, judge, measurement
@@ -160,7 +160,7 @@ def test_the_neighbour_of_a_block_at_the_end_or_of_one_not_tried_is_none() -> No
 
 def steps(shift: Callable[[int, int], float], read: dict[str, int]) -> dict[str, Measurement]:
     sweep = Sweep.of(sweep_table(shift), "gain", "probability")
-    return {one.control_name: one for one in topics.step_at_reading("toy", sweep, read, "attn_out", 0)}
+    return {one.control_name: one for one in topic_step.step_at_reading("toy", sweep, read, "attn_out", 0)}
 
 
 def test_mixing_that_works_up_to_the_reading_block_only_is_a_step_there() -> None:
@@ -187,8 +187,8 @@ def test_a_topic_that_is_read_nowhere_or_only_at_the_last_block_gives_no_step() 
 def test_the_planted_step_is_found_where_none_was() -> None:
     flat = Sweep.of(sweep_table(lambda *_: 1.0), "gain", "probability")
     read = {"first": 3, "second": 4}
-    found = topics.step_at_reading("toy", topics.with_planted_step(flat, read, 0), read, "attn_out", 0)
-    assert found[1].effect == pytest.approx(topics.PLANTED_STEP, abs=0.1)
+    found = topic_step.step_at_reading("toy", topic_step.with_planted_step(flat, read, 0), read, "attn_out", 0)
+    assert found[1].effect == pytest.approx(topic_step.PLANTED_STEP, abs=0.1)
     assert all(one.low > 0 for one in found)
 
 

@@ -1,11 +1,15 @@
 """`rheostat run`: execute a study."""
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rheostat.cli import options
+
+if TYPE_CHECKING:
+    from rheostat.studies.record import Verdict
 
 EXAMPLE = "Example: rheostat run decoding --quick --out runs/decoding-quick"
 
@@ -46,7 +50,5 @@ def command(
     options.note(f"wrote {folder / 'index.html'} in {record.seconds:.0f} s")
 
 
-def _verdict(verdict: object) -> dict[str, object]:
-    from dataclasses import asdict
-
-    return asdict(verdict)  # type: ignore[call-overload, no-any-return]
+def _verdict(verdict: "Verdict") -> dict[str, object]:
+    return asdict(verdict)

@@ -84,8 +84,9 @@ class Clock:
 
 def _first(args: tuple[Any, ...], kwargs: Mapping[str, Any], names: Sequence[str]) -> Tensor:
     for name in names:
-        if isinstance(kwargs.get(name), Tensor):
-            return kwargs[name]  # type: ignore[no-any-return]
+        given = kwargs.get(name)
+        if isinstance(given, Tensor):
+            return given
     for one in args:
         if isinstance(one, Tensor):
             return one

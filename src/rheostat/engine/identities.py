@@ -1,5 +1,6 @@
 """What every family must satisfy: the residual stream adds up, blocks follow one another, the lens ends at logits."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
@@ -87,8 +88,8 @@ def _edited_mid(network: Network, prompt: Prompt, seen: dict[str, Tensor]) -> di
     return _compare("an edit at resid_mid reaches MLP and skip path", torch.stack(got), torch.stack(wanted))
 
 
-def _stack(network: Network, activations: object, kind: str) -> Tensor:
-    return torch.stack([activations[f"blocks.{block}.{kind}"] for block in range(network.n_blocks)])  # type: ignore[index]
+def _stack(network: Network, activations: Mapping[str, Tensor], kind: str) -> Tensor:
+    return torch.stack([activations[f"blocks.{block}.{kind}"] for block in range(network.n_blocks)])
 
 
 def _compare(identity: str, left: Tensor, right: Tensor) -> dict[str, object]:

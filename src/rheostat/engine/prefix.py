@@ -76,7 +76,7 @@ class _SharedLayer(DynamicLayer):
     """Keys and values of a prefix that all rows share; what a pass adds is not kept."""
 
     def __init__(self, keys: Tensor, values: Tensor) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # transformers leaves it without types
         self.lazy_initialization(keys, values)
         self.keys, self.values = keys, values
 

@@ -3,7 +3,7 @@
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, SupportsIndex, TypeAlias, cast
 
 from rheostat.base.errors import AmbiguousPosition, BadArgument, NeedsTokenizer, PositionNotFound
 from rheostat.models.tokens import Row
@@ -11,7 +11,8 @@ from rheostat.models.tokens import Row
 PositionsLike: TypeAlias = "str | int | slice | Sequence[int] | Positions"
 """What an argument `positions` accepts; see `Positions.parse`."""
 
-_KEYWORDS = ("all", "prompt", "generated", "last")
+Keyword: TypeAlias = Literal["all", "prompt", "generated", "last"]
+_KEYWORDS: dict[str, Keyword] = {"all": "all", "prompt": "prompt", "generated": "generated", "last": "last"}
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Positions:
         if isinstance(asked, str):
             if asked == "":
                 raise BadArgument("positions='' names no token. Use 'all', 'last', an index, a slice or a substring.")
-            return cls(asked) if asked in _KEYWORDS else cls("substring", asked)  # type: ignore[arg-type]
+            return cls(_KEYWORDS[asked]) if asked in _KEYWORDS else cls("substring", asked)
         if isinstance(asked, slice):
             if asked.step == 0:
                 raise BadArgument("positions: the step of a slice is not 0.")
@@ -106,7 +107,7 @@ class Positions:
             BadArgument: it is something else.
         """
         if isinstance(data, str) and data in _KEYWORDS:
-            return cls(data)  # type: ignore[arg-type]
+            return cls(_KEYWORDS[data])
         if isinstance(data, dict) and len(data) == 1:
             ((kind, value),) = data.items()
             if kind == "substring" and isinstance(value, str) and value:
@@ -134,7 +135,7 @@ def _as_index(asked: object) -> int:
     """Return an integer, numpy's too."""
     try:
         if not isinstance(asked, bool):
-            return operator.index(asked)  # type: ignore[arg-type]
+            return operator.index(cast(SupportsIndex, asked))
     except TypeError:
         pass
     raise BadArgument(f"positions: {asked!r} is no keyword, index, slice, list of indices or substring.")

@@ -1,9 +1,10 @@
 """A `Site` is a named place where an activation lives; `resolve` finds the sites that a name or a pattern means."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import cast
 
 import pandas as pd
 
@@ -63,12 +64,7 @@ def resolve(network: Network, asked: SiteLike | Sequence[SiteLike]) -> tuple[Sit
         SiteNotFound: nothing has this name; the message names the closest.
         SiteNotOffered: other families have it, this one has not.
     """
-    single = isinstance(asked, (str, Site)) or (isinstance(asked, tuple) and _is_pair(asked))
-    each: Iterable[SiteLike] = [asked] if single else asked  # type: ignore[list-item,assignment]
-    found: dict[Site, None] = {}
-    for one in each:
-        found.update(dict.fromkeys(_resolve_one(network, one)))
-    return tuple(found)
+    return tuple(dict.fromkeys(site for one in _listed(asked) for site in _resolve_one(network, one)))
 
 
 def resolve_single(network: Network, asked: SiteLike) -> Site:
@@ -134,6 +130,13 @@ def tap(network: Network, site: Site) -> Tap:
     if found is None:
         raise SiteNotOffered(f"{network.name} has no {site}.")
     return found
+
+
+def _listed(asked: SiteLike | Sequence[SiteLike]) -> list[SiteLike]:
+    """Return one name, or several, as a list."""
+    if isinstance(asked, str | Site) or (isinstance(asked, tuple) and _is_pair(asked)):
+        return [cast(SiteLike, asked)]
+    return list(cast(Sequence[SiteLike], asked))
 
 
 def _is_pair(asked: tuple[object, ...]) -> bool:

@@ -1,13 +1,12 @@
 """Concept mixing on topics: do word lists steer what a prompt goes on about, and only up to the block that reads it?
 
-For steering, block, source and factor are chosen with one list per topic on two of the prompts; the other lists, among
-them the post's own, are reported on the other prompts. For the step at the reading block, half of the choosing lists
-choose the factor and the other half is reported, over all prompts; the lists are resampled, for the prompts are few.
+Block, source and factor are chosen with one list per topic on two of the prompts; the other lists, among them the
+post's own, are reported on the other prompts. The step at the reading block has its own file, `topic_step`.
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -19,12 +18,28 @@ from rheostat.edit.arithmetic import Add
 from rheostat.metrics.statistics import Values, paired_difference
 from rheostat.model import Model
 from rheostat.studies.decoding.cells import all_cells, capture_cells, lens_ranks, output_log_probabilities
+from rheostat.studies.decoding.continuations import (
+    NEW_TOKENS,
+    TEMPERATURE,
+    continuations,
+    distinct_words,
+    surprise,
+)
 from rheostat.studies.decoding.curve import curve
 from rheostat.studies.decoding.judging import held, interval, judge, measurement, number
 from rheostat.studies.decoding.mixing import SOURCES, Dial, adding, mixing, mixing_vectors
 from rheostat.studies.decoding.part import Part, joined, step_params
 from rheostat.studies.decoding.planted import saying_edits
 from rheostat.studies.decoding.sweep import Sweep, measure_dials
+from rheostat.studies.decoding.topic_step import (
+    PLANTED_STEP,
+    READ_TOP,
+    deciding_of,
+    first_read,
+    step_at_reading,
+    steps_at_reading,
+    with_planted_step,
+)
 from rheostat.studies.decoding.vocabulary import group_tokens, single_token
 from rheostat.studies.record import Measurement, Section, Verdict
 from rheostat.studies.study import Context
@@ -32,13 +47,11 @@ from rheostat.studies.study import Context
 STATEMENTS = {
     "decode-9": (
         "Attention at layer 16 brings in the topic (jobs, for a prompt on the impact of AI), and mixing before "
-        "that layer "
-        "redirects the completion."
+        "that layer redirects the completion."
     ),
     "decode-10": (
         "At that layer word lists steer predictably with one factor, .7: bananas to agriculture, circus to "
-        "entertainment, "
-        "boxing to sports, cooking to food, plain is healthcare (4 of 4)."
+        "entertainment, boxing to sports, cooking to food, plain is healthcare (4 of 4)."
     ),
 }
 FACTORS: Mapping[str, tuple[float, ...]] = {"attn_out": (0.7, 3.0), "resid_mid": (0.3, 0.7)}
@@ -47,12 +60,6 @@ TOPICS = tuple(TOPIC_WORDS)
 N_UNRELATED = 1
 N_CHOOSING = 2
 """Prompts that the place is chosen on; the others are reported on."""
-READ_TOP = 20
-"""A topic counts as read where one of its words is among this many likeliest tokens."""
-NEW_TOKENS = 15
-TEMPERATURE = 0.8
-PLANTED_STEP = 0.5
-"""Nats that the planted case gains up to the reading block."""
 
 
 def choosing_lists() -> list[str]:
@@ -237,46 +244,9 @@ def measure_report(model: Model, context: Context, dial: Dial, *, write: bool) -
     return context.step(f"topics-report-{dial.source}-{model.name}", params, compute)
 
 
-def continuations(model: Model, prompts: Sequence[str], plans: Sequence[list[Add]], seed: int) -> list[str]:
-    """Return one sampled continuation per row."""
-    texts: list[str] = []
-    for start in range(0, len(prompts), 48):
-        rows = slice(start, start + 48)
-        out = model.generate(
-            list(prompts[rows]),
-            plans=list(plans[rows]),
-            max_new_tokens=NEW_TOKENS,
-            temperature=TEMPERATURE,
-            seed=seed,
-            row_ids=list(range(len(prompts)))[rows],
-        )
-        texts += out.texts
-    return texts
-
-
 def names_topic(text: str, topic: str) -> bool:
     """Tell whether a text holds one of the topic's words."""
     return bool(set(re.findall(r"[a-z]+", text.lower())) & set(TOPIC_WORDS[topic]))
-
-
-def distinct_words(text: str) -> float:
-    """Return the share of different words among the words of a text; 1 for an empty one."""
-    words = re.findall(r"\w+", text.lower())
-    return len(set(words)) / len(words) if words else 1.0
-
-
-def surprise(model: Model, prompts: Sequence[str], texts: Sequence[str]) -> list[float]:
-    """Return nats per token of each continuation under the plain model; NaN where nothing was written."""
-    found = []
-    for prompt, text in zip(prompts, texts, strict=True):
-        ids, start = model.encode(prompt + text), len(model.encode(prompt))
-        if len(ids) <= start:
-            found.append(float("nan"))
-            continue
-        logits = model.run(ids, logits_at=slice(start - 1, len(ids) - 1)).logits[0].float()
-        chosen = logits.log_softmax(-1)[torch.arange(len(ids) - start), torch.tensor(ids[start:])]
-        found.append(float(-chosen.mean()))
-    return found
 
 
 def measure_planted(model: Model, context: Context) -> pd.DataFrame:
@@ -293,64 +263,6 @@ def measure_planted(model: Model, context: Context) -> pd.DataFrame:
 
 
 # --- analysing --------------------------------------------------------------------------------------------------------
-
-
-def first_read(readings: pd.DataFrame) -> dict[str, int]:
-    """Return, per prompt, the first block whose attention output reads the topic; prompts without one are left out."""
-    hits = readings[readings["rank"] <= READ_TOP]
-    return {str(prompt): int(group["block"].min()) for prompt, group in hits.groupby("prompt")}
-
-
-def step_at_reading(name: str, sweep: Sweep, read: Mapping[str, int], source: str, seed: int) -> list[Measurement]:
-    """Return the own topic's gain by mixing up to the reading block, and how much weaker mixing after it is.
-
-    The unit is a list, averaged over the prompts whose topic is read before the last block. Empty without any such.
-    """
-    arms: list[Values] = []
-    for index, reporting in sweep.held_out("probability", source=source):
-        same = sweep.alike(sweep.dials[index])
-        blocks = np.array([float(sweep.dials[row].block) for row in same])
-        gain = sweep.beyond("gain", reporting)[:, :, same]
-        usable = [place for place, prompt in enumerate(sweep.prompts) if blocks[0] <= read.get(prompt, -1) < blocks[-1]]
-        if not usable:
-            return []
-        arms.append(np.mean([_arms(gain[:, place], blocks, read[sweep.prompts[place]]) for place in usable], axis=0))
-    before, step, anywhere = np.concatenate(arms, axis=1)
-    none, quantity = np.zeros_like(step), f"that gain minus the gain by mixing after the block, {source}"
-    return [
-        measurement(
-            name,
-            what,
-            paired_difference(effect, control, seed=seed),
-            control=float(control.mean()),
-            unit="word lists",
-            control_name=control_name,
-        )
-        for what, effect, control, control_name in (
-            (f"gain of the own topic by mixing up to the reading block, {source}", before, none, "control texts there"),
-            (quantity, step, none, "no step"),
-            (quantity, step, anywhere, "a step at any block"),
-        )
-    ]
-
-
-def _arms(gain: Values, blocks: Values, at: int) -> Values:
-    """Return, per list, the mean gain up to a block, the step after it, and the mean step after any block."""
-    step = [gain[:, blocks <= end].mean(axis=1) - gain[:, blocks > end].mean(axis=1) for end in blocks[:-1]]
-    return np.stack([gain[:, blocks <= at].mean(axis=1), step[int((blocks <= at).sum()) - 1], np.mean(step, axis=0)])
-
-
-def with_planted_step(sweep: Sweep, read: Mapping[str, int], seed: int) -> Sweep:
-    """Return the sweep with its blocks shuffled, which leaves no step, and a gain planted up to the reading block."""
-    rng, gain = np.random.default_rng(seed), sweep.measures["gain"].copy()
-    for strength in {(dial.source, dial.factor): dial for dial in sweep.dials}.values():
-        same = sweep.alike(strength)
-        for place, prompt in enumerate(sweep.prompts):
-            gain[:, :, place, same] = gain[:, :, place, rng.permutation(same)]
-            before = [row for row in same if sweep.dials[row].block <= read.get(prompt, -1)]
-            for topic, text in enumerate(sweep.own):
-                gain[text, topic, place, before] += PLANTED_STEP
-    return replace(sweep, measures={**sweep.measures, "gain": gain})
 
 
 def largest_is_own(table: pd.DataFrame) -> Values:
@@ -450,25 +362,15 @@ def run(context: Context) -> Part:
     return Part((section,), tables, tuple(figures), verdicts)
 
 
-def _steps(name: str, sweep: Sweep, read: Mapping[str, int], seed: int) -> list[list[Measurement]]:
-    """Return what `step_at_reading` measures with each source that has a reading block."""
-    every = [step_at_reading(name, sweep, read, source, seed) for source in SOURCES]
-    return [measured for measured in every if measured]
-
-
-def _deciding(measured: Sequence[Measurement]) -> list[Measurement]:
-    """Return the gain up to the reading block, and the weaker of the step's two comparisons."""
-    gain, *step = measured
-    return [gain, min(step, key=lambda one: one.low)]
-
-
 def _step_verdict(found: Mapping[str, Topics], seed: int) -> Verdict:
     every, planted = [], []
     for name, topics in found.items():
-        every += _steps(name, topics.sweep, topics.read, seed)
+        every += steps_at_reading(name, topics.sweep, topics.read, seed)
         stepped = with_planted_step(topics.sweep, topics.read, seed)
-        planted += [one for measured in _steps(name, stepped, topics.read, seed) for one in _deciding(measured)]
-    deciding = [one for measured in every for one in _deciding(measured)]
+        planted += [
+            one for measured in steps_at_reading(name, stepped, topics.read, seed) for one in deciding_of(measured)
+        ]
+    deciding = [one for measured in every for one in deciding_of(measured)]
     shown = sum(one.low > 0 for one in planted)
     prompts = "; ".join(
         f"{len(topics.read)} of {len(topics.sweep.prompts)} on {name}" for name, topics in found.items()
