@@ -1,8 +1,11 @@
 """A sweep's table holds the numbers of one run per cell, and refuses what it cannot do before anything runs."""
 
+import copy
+
 import pandas as pd
 import pytest
 import torch
+from tokenizers import normalizers
 
 import rheostat as rh
 from rheostat.base.errors import BadArgument, SiteNotFound
@@ -93,3 +96,16 @@ def test_a_stored_sweep_computes_nothing_twice_and_ends_with_the_same_table(tmp_
     before = len(chunks)
     model.sweep(PROMPTS, CELLS, METRICS, store=store)
     assert len(chunks) == before
+
+
+def test_a_store_knows_how_another_prompt_was_tokenized(tmp_path):
+    model = load_toy("llama")
+    texts = copy.deepcopy(model.tokenizer)
+    texts._tokenizer.normalizer = normalizers.Replace("w7", "w8")
+    other = rh.load(model.module, tokenizer=texts)
+    cells = [rh.Cell(rh.Replace("blocks.1.mlp_out", rh.FromPrompt("w5 w7"), positions="last"))]
+    store, metric = tmp_path / "store.sqlite", rh.Probability(9)
+    first = model.sweep(PROMPTS, cells, metric, store=store)
+    again = other.sweep(PROMPTS, cells, metric, store=store)
+    pd.testing.assert_frame_equal(again, other.sweep(PROMPTS, cells, metric), rtol=1e-9)
+    assert (first["probability"] - again["probability"]).abs().max() > 1e-6

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from rheostat.base.errors import BadArgument
-from rheostat.edit.plan import PlanLike
+from rheostat.edit.plan import Plan, PlanLike
+from rheostat.edit.source import FromPrompt
 from rheostat.engine.batch import as_prompts
 from rheostat.engine.cells import Cell, as_cells
 from rheostat.engine.forward import run
@@ -120,6 +121,7 @@ def _kept(question: _Question, rows: Sequence[Row], places: Sequence[tuple[int, 
         getattr(getattr(network.module, "config", None), "_attn_implementation", None),
     )
     plans = [cell.plan.fingerprint() for cell in question.cells]
+    sources = [_source_tokens(network, cell.plan) for cell in question.cells]
     wanted = [
         Wanted(
             result_key(
@@ -129,7 +131,7 @@ def _kept(question: _Question, rows: Sequence[Row], places: Sequence[tuple[int, 
                 metric="; ".join(each.identifier for each in question.bound[prompt]),
                 dtype=str(network.dtype),
                 versions=versions,
-                settings={"attention": attention, "device": network.device.type},
+                settings={"attention": attention, "device": network.device.type, "sources": sources[cell]},
             ),
             {"cell": cell, "prompt": prompt, **{label: _plain(v) for label, v in question.cells[cell].labels.items()}},
         )
@@ -140,6 +142,12 @@ def _kept(question: _Question, rows: Sequence[Row], places: Sequence[tuple[int, 
         fill(store, wanted, lambda chosen: question.values([places[one] for one in chosen]).tolist(), chunk_size=CHUNK)
         results = store.results(one.key for one in wanted)
     return torch.tensor([results[one.key] for one in wanted], dtype=torch.float64)
+
+
+def _source_tokens(network: Network, plan: Plan) -> str:
+    """Return the tokens of the prompts that a plan reads: the plan knows their texts, not how they are tokenized."""
+    prompts = [edit.source.prompt for edit in plan if isinstance(edit.source, FromPrompt)]
+    return "; ".join(str(network.row(prompt).ids) for prompt in prompts)
 
 
 def _plain(value: object) -> str | int | float | bool | None:
