@@ -4,6 +4,7 @@ import re
 
 from rheostat.data.bbc import parse_document
 from rheostat.data.categories import categories
+from rheostat.data.facts import all_facts
 from rheostat.data.neutral_prompts import NEUTRAL_PROMPTS
 from rheostat.data.relations import COUNTRIES, prompt_pairs
 from rheostat.data.web_ngrams import parse_counts
@@ -82,3 +83,13 @@ def test_an_article_is_split_into_title_and_text() -> None:
 
 def test_counts_are_read_with_spaces_in_the_text() -> None:
     assert parse_counts(b"of the\t12\n<S> The\t3\n\n") == [("of the", 12), ("<S> The", 3)]
+
+
+def test_every_fact_names_its_subject_once_and_never_its_answer() -> None:
+    facts = all_facts()
+    assert len(facts) >= 200
+    assert len({fact.prompt for fact in facts}) == len(facts)
+    for fact in facts:
+        assert fact.prompt.count(fact.subject) == 1
+        assert fact.answer.startswith(" ")
+        assert fact.answer.strip() not in fact.prompt

@@ -16,11 +16,11 @@ from rheostat.metrics.statistics import Interval
 from rheostat.studies.decoding import capitals, carrying, informed_manipulation, order, topic_step, topics
 from rheostat.studies.decoding.climb import decline
 from rheostat.studies.decoding.informed_manipulation import Unfolded, with_planted_correlation
-from rheostat.studies.decoding.judging import compared, held, judge, measurement
 from rheostat.studies.decoding.mixing import Dial
-from rheostat.studies.decoding.spread import spread
 from rheostat.studies.decoding.sweep import OTHERS, UNRELATED, Sweep, measure_dials
+from rheostat.studies.judging import compared, held, judge, measurement
 from rheostat.studies.record import Measurement
+from rheostat.studies.spread import spread
 from rheostat.studies.study import Context
 
 N_BLOCKS = 8

@@ -14,10 +14,10 @@ from rheostat.data.relations import COUNTRIES, RELATIONS, Relation
 from rheostat.data.translations import TRANSLATIONS
 from rheostat.model import Model, load
 from rheostat.studies.decoding.cells import all_cells, capture_cells, lens_ranks, output_log_probabilities
-from rheostat.studies.decoding.part import step_params
-from rheostat.studies.decoding.spread import spread
-from rheostat.studies.decoding.vocabulary import group_tokens, single_token, word_tokens
+from rheostat.studies.part import step_params
+from rheostat.studies.spread import spread
 from rheostat.studies.study import Context
+from rheostat.studies.vocabulary import group_tokens, single_token, word_tokens
 
 N_ITEMS, N_ITEMS_QUICK = 60, 16
 GROUPS = ("related", "answer", "category", "other category", "foreign", "other foreign", "english")

@@ -15,13 +15,13 @@ from rheostat.data.web_ngrams import load_pair_counts
 from rheostat.metrics.statistics import Values, bootstrap_mean, paired_difference
 from rheostat.model import Model
 from rheostat.sites.site import resolve
+from rheostat.studies.curve import curve
 from rheostat.studies.decoding.cells import lens_chunks
-from rheostat.studies.decoding.curve import curve
-from rheostat.studies.decoding.judging import held, judge, measurement, number
-from rheostat.studies.decoding.part import Part, joined, step_params
-from rheostat.studies.decoding.vocabulary import single_token
+from rheostat.studies.judging import held, judge, measurement, number
+from rheostat.studies.part import Part, joined, step_params
 from rheostat.studies.record import Measurement, Section, Verdict
 from rheostat.studies.study import Context
+from rheostat.studies.vocabulary import single_token
 
 CLAIM = "decode-3"
 STATEMENT = "The first block acts as a bigram predictor (after “is” it says “nt”)."

@@ -19,16 +19,16 @@ from rheostat.data.relations import COUNTRIES, Country
 from rheostat.data.word_lists import CAPITAL_PROMPTS, COUNTRY_LISTS, UNRELATED_LISTS, MixingList
 from rheostat.metrics.statistics import Values, bootstrap_mean, paired_difference
 from rheostat.model import Model
+from rheostat.studies.curve import curve
 from rheostat.studies.decoding.cells import output_log_probabilities
-from rheostat.studies.decoding.curve import curve
-from rheostat.studies.decoding.judging import held, interval, judge, measurement, number
 from rheostat.studies.decoding.mixing import SOURCES, Dial, mixing, mixing_vectors
-from rheostat.studies.decoding.part import Part, joined, step_params
 from rheostat.studies.decoding.planted import saying_edits
 from rheostat.studies.decoding.sweep import OTHERS, UNRELATED, Sweep, measure_dials
-from rheostat.studies.decoding.vocabulary import single_token
+from rheostat.studies.judging import held, interval, judge, measurement, number
+from rheostat.studies.part import Part, joined, step_params
 from rheostat.studies.record import Measurement, Section, Verdict
 from rheostat.studies.study import Context
+from rheostat.studies.vocabulary import single_token
 
 CLAIM = "decode-7"
 STATEMENT = (

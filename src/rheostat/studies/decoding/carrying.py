@@ -18,18 +18,18 @@ from rheostat.edit.arithmetic import Add
 from rheostat.edit.plan import PlanLike
 from rheostat.metrics.statistics import Values, paired_difference
 from rheostat.model import Model
+from rheostat.studies.curve import curve
 from rheostat.studies.decoding import capitals
 from rheostat.studies.decoding.capitals import Task, build_task, country
 from rheostat.studies.decoding.cells import Cell, all_cells, capture_cells, lens_ranks
-from rheostat.studies.decoding.curve import curve
-from rheostat.studies.decoding.judging import held, interval, judge, measurement, number
 from rheostat.studies.decoding.mixing import Dial, Vectors, adding, mixing, mixing_vectors
-from rheostat.studies.decoding.part import Part, joined, step_params
 from rheostat.studies.decoding.planted import saying_direction
 from rheostat.studies.decoding.sweep import Sweep
-from rheostat.studies.decoding.vocabulary import group_tokens
+from rheostat.studies.judging import held, interval, judge, measurement, number
+from rheostat.studies.part import Part, joined, step_params
 from rheostat.studies.record import Measurement, Section, Verdict
 from rheostat.studies.study import Context
+from rheostat.studies.vocabulary import group_tokens
 
 CLAIM = "decode-8"
 STATEMENT = (

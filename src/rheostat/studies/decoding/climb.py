@@ -10,12 +10,12 @@ from rheostat.edit.arithmetic import Zero
 from rheostat.edit.edit import Edit
 from rheostat.metrics.statistics import Interval, Values, bootstrap_mean, paired_difference
 from rheostat.model import Model
+from rheostat.studies.curve import curve
 from rheostat.studies.decoding.answers import N_ITEMS, N_ITEMS_QUICK, Item, chosen_items, measure_ranks
 from rheostat.studies.decoding.cells import output_log_probabilities
-from rheostat.studies.decoding.curve import curve
-from rheostat.studies.decoding.judging import held, interval, judge, measurement, number
-from rheostat.studies.decoding.part import Part, joined, step_params
 from rheostat.studies.decoding.read_quality import by_block
+from rheostat.studies.judging import held, interval, judge, measurement, number
+from rheostat.studies.part import Part, joined, step_params
 from rheostat.studies.record import Measurement, Section, Verdict
 from rheostat.studies.study import Context
 

@@ -12,6 +12,7 @@ from rheostat.data.neutral_prompts import NEUTRAL_PROMPTS
 from rheostat.edit.arithmetic import Add
 from rheostat.metrics.statistics import Values, paired_difference
 from rheostat.model import Model
+from rheostat.studies.curve import curve
 from rheostat.studies.decoding.cells import (
     Cell,
     all_cells,
@@ -19,13 +20,12 @@ from rheostat.studies.decoding.cells import (
     lens_chunks,
     output_log_probabilities,
 )
-from rheostat.studies.decoding.curve import curve
-from rheostat.studies.decoding.judging import held, interval, judge, measurement, number
-from rheostat.studies.decoding.part import Part, joined, step_params
 from rheostat.studies.decoding.planted import saying_direction
-from rheostat.studies.decoding.vocabulary import frequency_matched, word_tokens
+from rheostat.studies.judging import held, interval, judge, measurement, number
+from rheostat.studies.part import Part, joined, step_params
 from rheostat.studies.record import Measurement, Section, Verdict
 from rheostat.studies.study import Context
+from rheostat.studies.vocabulary import frequency_matched, word_tokens
 
 CLAIM = "decode-11"
 STATEMENT = (

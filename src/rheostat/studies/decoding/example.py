@@ -7,10 +7,10 @@ from rheostat.edit.patching import Replace
 from rheostat.edit.source import FromPrompt
 from rheostat.model import Model
 from rheostat.studies.decoding.cells import Cell
-from rheostat.studies.decoding.part import Part, Tables, joined, step_params
-from rheostat.studies.decoding.vocabulary import group_tokens
+from rheostat.studies.part import Part, Tables, joined, step_params
 from rheostat.studies.record import Section
 from rheostat.studies.study import Context
+from rheostat.studies.vocabulary import group_tokens
 
 PROMPT = "The capital of Germany is"
 OTHER_PROMPT = "The capital of France is"

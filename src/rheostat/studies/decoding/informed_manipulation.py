@@ -27,14 +27,14 @@ from rheostat.metrics.statistics import (
     spearman,
 )
 from rheostat.model import Model
+from rheostat.studies.curve import curve
 from rheostat.studies.decoding.cells import Cell, all_cells, capture_cells, lens_log_mass, output_log_probabilities
-from rheostat.studies.decoding.curve import curve
-from rheostat.studies.decoding.judging import compared, held, judge, measurement
-from rheostat.studies.decoding.part import Part, joined, step_params
-from rheostat.studies.decoding.spread import spread
-from rheostat.studies.decoding.vocabulary import group_tokens, single_token
+from rheostat.studies.judging import compared, held, judge, measurement
+from rheostat.studies.part import Part, joined, step_params
 from rheostat.studies.record import Measurement, Section, Verdict
+from rheostat.studies.spread import spread
 from rheostat.studies.study import Context
+from rheostat.studies.vocabulary import group_tokens, single_token
 
 CLAIM = "decode-6"
 STATEMENT = (

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from rheostat.base.shapes import Figure, Profile
 from rheostat.lenses.reading import POINTS
 from rheostat.metrics.statistics import Interval, Values, bootstrap_mean
+from rheostat.studies.curve import curve
 from rheostat.studies.decoding.answers import measure_ranks
-from rheostat.studies.decoding.curve import curve
-from rheostat.studies.decoding.judging import held, interval, judge, measurement, number
-from rheostat.studies.decoding.part import Part
 from rheostat.studies.decoding.read_quality import TOP, by_block, first_block, seen
+from rheostat.studies.judging import held, interval, judge, measurement, number
+from rheostat.studies.part import Part
 from rheostat.studies.record import Measurement, Section, Verdict
 from rheostat.studies.study import Context
 

@@ -10,10 +10,10 @@ from rheostat.base.shapes import Figure, Profile
 from rheostat.lenses.reading import POINTS
 from rheostat.metrics.statistics import Interval, Values, bootstrap, bootstrap_mean
 from rheostat.model import Model
+from rheostat.studies.curve import curve
 from rheostat.studies.decoding.answers import measure_ranks, untrained
-from rheostat.studies.decoding.curve import curve
-from rheostat.studies.decoding.judging import held, judge, measurement, number
-from rheostat.studies.decoding.part import Part, joined, step_params
+from rheostat.studies.judging import held, judge, measurement, number
+from rheostat.studies.part import Part, joined, step_params
 from rheostat.studies.record import Measurement, Section, Verdict
 from rheostat.studies.study import Context
 

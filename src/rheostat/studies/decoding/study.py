@@ -2,9 +2,6 @@
 
 from collections.abc import Callable
 
-import pandas as pd
-
-from rheostat.base.shapes import Figure
 from rheostat.studies.decoding import (
     bigram,
     capitals,
@@ -17,8 +14,7 @@ from rheostat.studies.decoding import (
     read_quality,
     topics,
 )
-from rheostat.studies.decoding.part import Part
-from rheostat.studies.record import Section, Verdict
+from rheostat.studies.part import Part, run_parts
 from rheostat.studies.study import Context, Findings, Study
 
 PARTS: tuple[Callable[[Context], Part], ...] = (
@@ -48,28 +44,7 @@ CLAIMS = {
 
 def run(context: Context) -> Findings:
     """Run every part and join what they found, verdicts in the order of the claims."""
-    sections: list[Section] = []
-    figures: list[Figure] = []
-    verdicts: list[Verdict] = []
-    tables: dict[str, pd.DataFrame] = {}
-    warnings: list[str] = []
-    for part in PARTS:
-        found = part(context)
-        sections += found.sections
-        figures += found.figures
-        verdicts += found.verdicts
-        tables.update(found.tables)
-        warnings += found.warnings
-    if context.quick:
-        warnings.append("A quick run: few prompts, some blocks left out. Its verdicts are hints, not findings.")
-    order_of = {claim: place for place, claim in enumerate(CLAIMS)}
-    return Findings(
-        verdicts=tuple(sorted(verdicts, key=lambda verdict: order_of[verdict.claim])),
-        sections=tuple(sections),
-        tables=tables,
-        figures=tuple(figures),
-        warnings=tuple(warnings),
-    )
+    return run_parts(context, PARTS, tuple(CLAIMS))
 
 
 STUDY = Study(

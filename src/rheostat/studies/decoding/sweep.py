@@ -9,7 +9,7 @@ import pandas as pd
 from rheostat.metrics.statistics import Values
 from rheostat.model import Model
 from rheostat.studies.decoding.mixing import SOURCES, Dial
-from rheostat.studies.decoding.part import step_params
+from rheostat.studies.part import step_params
 from rheostat.studies.study import Context
 
 OTHERS, UNRELATED = "other lists", "unrelated words"

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from rheostat.metrics.statistics import Values, paired_difference
-from rheostat.studies.decoding.judging import measurement
 from rheostat.studies.decoding.mixing import SOURCES
 from rheostat.studies.decoding.sweep import Sweep
+from rheostat.studies.judging import measurement
 from rheostat.studies.record import Measurement
 
 READ_TOP = 20

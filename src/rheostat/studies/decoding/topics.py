@@ -17,6 +17,7 @@ from rheostat.data.word_lists import TOPIC_LISTS, TOPIC_PROMPTS, TOPIC_WORDS, UN
 from rheostat.edit.arithmetic import Add
 from rheostat.metrics.statistics import Values, paired_difference
 from rheostat.model import Model
+from rheostat.studies.curve import curve
 from rheostat.studies.decoding.cells import all_cells, capture_cells, lens_ranks, output_log_probabilities
 from rheostat.studies.decoding.continuations import (
     NEW_TOKENS,
@@ -25,10 +26,7 @@ from rheostat.studies.decoding.continuations import (
     distinct_words,
     surprise,
 )
-from rheostat.studies.decoding.curve import curve
-from rheostat.studies.decoding.judging import held, interval, judge, measurement, number
 from rheostat.studies.decoding.mixing import SOURCES, Dial, adding, mixing, mixing_vectors
-from rheostat.studies.decoding.part import Part, joined, step_params
 from rheostat.studies.decoding.planted import saying_edits
 from rheostat.studies.decoding.sweep import Sweep, measure_dials
 from rheostat.studies.decoding.topic_step import (
@@ -40,9 +38,11 @@ from rheostat.studies.decoding.topic_step import (
     steps_at_reading,
     with_planted_step,
 )
-from rheostat.studies.decoding.vocabulary import group_tokens, single_token
+from rheostat.studies.judging import held, interval, judge, measurement, number
+from rheostat.studies.part import Part, joined, step_params
 from rheostat.studies.record import Measurement, Section, Verdict
 from rheostat.studies.study import Context
+from rheostat.studies.vocabulary import group_tokens, single_token
 
 STATEMENTS = {
     "decode-9": (
