@@ -1,7 +1,7 @@
 """`Model`: a loaded network with verbs. Every verb calls one public function of the room it belongs to."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,8 @@ from rheostat.models.network import Network
 from rheostat.models.tokens import Prompt
 from rheostat.sites.positions import PositionsLike
 from rheostat.sites.site import SiteLike, all_sites, site_table
+from rheostat.sweeps.generations import MAX_TOKEN_ROWS as MAX_WRITTEN_TOKEN_ROWS
+from rheostat.sweeps.generations import OfText, sweep_generations
 from rheostat.sweeps.sweep import sweep
 
 
@@ -188,6 +190,39 @@ class Model(Network):
     ) -> SweepCost:
         """State what a sweep would compute; see `rheostat.engine.sweep.explain_sweep`."""
         return explain_sweep(self, prompts, cells, max_token_rows=max_token_rows)
+
+    def sweep_generations(
+        self,
+        prompts: "Prompt | Sequence[Prompt]",
+        cells: "Sequence[Cell | PlanLike]",
+        metrics: Mapping[str, OfText] | None = None,
+        *,
+        draws: int = 1,
+        max_new_tokens: int = 20,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int = 0,
+        max_token_rows: int = MAX_WRITTEN_TOKEN_ROWS,
+        store: str | Path | None = None,
+        name: str = "generations",
+    ) -> pd.DataFrame:
+        """Continue prompts under many plans; see `rheostat.sweeps.generations.sweep_generations`."""
+        return sweep_generations(
+            self,
+            prompts,
+            cells,
+            metrics,
+            draws=draws,
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            seed=seed,
+            max_token_rows=max_token_rows,
+            store=store,
+            name=name,
+        )
 
     def generate(
         self,

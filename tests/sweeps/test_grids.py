@@ -8,7 +8,7 @@ from rheostat.base.errors import BadArgument
 from rheostat.models.toy import N_BLOCKS
 from rheostat.sites.site import resolve
 from rheostat.sweeps.grids import adding_cells, combined_cells, random_direction, scaling_cells
-from rheostat.sweeps.places import block_window, places, windows
+from rheostat.sweeps.targets import block_window, targets, windows
 from tests.contract.conftest import load_toy
 
 ROW = [5, 9, 30, 12, 7]
@@ -30,7 +30,7 @@ def tokens(position: object) -> list[int]:
 
 
 def test_adding_adds_the_labelled_vector_at_the_labelled_place_and_nowhere_else(model):
-    where = places(model, ["blocks.0-1.attn_out", "blocks.1.resid_pre"], positions=["last", slice(1, 3), [0, 2]])
+    where = targets(model, ["blocks.0-1.attn_out", "blocks.1.resid_pre"], positions=["last", slice(1, 3), [0, 2]])
     cells = adding_cells(where, {"glad": GLAD, "sad": SAD}, strengths=(1.0, -2.0))
     assert len(cells) == 3 * 3 * 2 * 2 * 2
     assert len({tuple(cell.labels.items()) for cell in cells}) == len(cells)
@@ -53,7 +53,7 @@ def test_adding_adds_the_labelled_vector_at_the_labelled_place_and_nowhere_else(
 
 
 def test_scaling_multiplies_the_labelled_units_and_factor_0_erases_them(model):
-    for cell in scaling_cells(places(model, "blocks.*.heads", units=1), factors=(0.0, 3.0)):
+    for cell in scaling_cells(targets(model, "blocks.*.heads", units=1), factors=(0.0, 3.0)):
         clean = after(model, rh.Cell(None), cell.labels["site"])
         clean[:, cell.labels["unit"]] *= cell.labels["factor"]
         torch.testing.assert_close(after(model, cell, cell.labels["site"]), clean, rtol=0, atol=1e-12)
@@ -70,7 +70,7 @@ def test_scaling_multiplies_the_labelled_units_and_factor_0_erases_them(model):
 def test_groups_of_neurons_are_those_of_their_label_and_controls_are_other_units_of_the_same_number(
     model, units, named
 ):
-    cells = scaling_cells(places(model, "blocks.1.neurons", units=units), controls=2)
+    cells = scaling_cells(targets(model, "blocks.1.neurons", units=units), controls=2)
     own, drawn = ([cell for cell in cells if cell.labels["control"] is control] for control in (False, True))
     assert [cell.labels["units"] for cell in own] == list(named)
     clean = after(model, rh.Cell(None), "blocks.1.neurons")
@@ -113,21 +113,23 @@ def test_windows_lie_where_they_are_said_to(block, width, centred, blocks):
 
 def test_directions_may_differ_by_site_and_cover_units_alone(model):
     by_site = {f"blocks.{block}.neurons": torch.full((24,), float(block + 1)).double() for block in range(N_BLOCKS)}
-    cells = adding_cells(places(model, "blocks.*.neurons", units=[[2, 5]]), {"up": by_site})
+    cells = adding_cells(targets(model, "blocks.*.neurons", units=[[2, 5]]), {"up": by_site})
     for cell in cells:
         site = cell.labels["site"]
         moved = after(model, cell, site) - after(model, rh.Cell(None), site)
         assert float(moved[0].norm()) == pytest.approx((cell.labels["block"] + 1) * 2**0.5)
         assert set(moved[0].nonzero().flatten().tolist()) == {2, 5}
     with pytest.raises(BadArgument, match=r"no vector for blocks\.0\.mlp_out; it has: blocks\.0\.neurons"):
-        adding_cells(places(model, "blocks.0.mlp_out"), {"up": by_site})
+        adding_cells(targets(model, "blocks.0.mlp_out"), {"up": by_site})
 
 
 def test_a_random_direction_depends_on_what_it_is_for_and_on_nothing_else(model):
-    def drawn(sites: str, names: list[str], **options: int) -> dict[tuple[object, ...], str]:
-        cells = adding_cells(places(model, sites), dict.fromkeys(names, GLAD), **options)
+    def drawn(sites: str, names: list[str], **options: int) -> dict[tuple[object, ...], tuple[float, ...]]:
+        cells = adding_cells(targets(model, sites), dict.fromkeys(names, GLAD), **options)
         return {
-            tuple(cell.labels[label] for label in ("site", "direction", "draw")): cell.plan.fingerprint()
+            tuple(cell.labels[label] for label in ("site", "direction", "draw")): tuple(
+                cell.plan.edits[0].source.tolist()
+            )
             for cell in cells
             if cell.labels["control"]
         }
@@ -142,8 +144,8 @@ def test_a_random_direction_depends_on_what_it_is_for_and_on_nothing_else(model)
 
 
 def test_a_combination_holds_the_edits_and_the_labels_of_both(model):
-    steer = adding_cells(places(model, "blocks.1.resid_pre"), {"glad": GLAD}, strengths=(1.0, 2.0), controls=0)
-    ablate = scaling_cells(places(model, "blocks.*.mlp_out", positions="last"))
+    steer = adding_cells(targets(model, "blocks.1.resid_pre"), {"glad": GLAD}, strengths=(1.0, 2.0), controls=0)
+    ablate = scaling_cells(targets(model, "blocks.*.mlp_out", positions="last"))
     cells = combined_cells({"steer": steer, "ablate": ablate})
     assert len(cells) == 2 * N_BLOCKS
     for cell in cells:
@@ -159,17 +161,17 @@ def test_a_combination_holds_the_edits_and_the_labels_of_both(model):
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda m: places(m, "blocks.0.mlp_out", positions=[]), "names no token"),
-        (lambda m: places(m, "blocks.0.mlp_out", units=0), "at least 1 unit"),
-        (lambda m: places(m, "blocks.0.mlp_out", units=[[]]), "empty group"),
-        (lambda m: places(m, "model.layers.0", units=1), "module path"),
+        (lambda m: targets(m, "blocks.0.mlp_out", positions=[]), "names no token"),
+        (lambda m: targets(m, "blocks.0.mlp_out", units=0), "at least 1 unit"),
+        (lambda m: targets(m, "blocks.0.mlp_out", units=[[]]), "empty group"),
+        (lambda m: targets(m, "model.layers.0", units=1), "module path"),
         (lambda m: windows(m, "mlp_out", 0), "at least 1 block"),
-        (lambda m: adding_cells([], {"a": GLAD}), "places is empty"),
-        (lambda m: adding_cells(places(m, "final"), {}), "directions is empty"),
-        (lambda m: adding_cells(places(m, "final"), {"a": GLAD}, controls=-1), "controls=-1"),
-        (lambda m: scaling_cells(places(m, "final"), factors=()), "factors is empty"),
-        (lambda m: scaling_cells(places(m, "final"), controls=1), "controls=0"),
-        (lambda m: scaling_cells(places(m, "final", units=[range(9)]), controls=1), "no 9 units"),
+        (lambda m: adding_cells([], {"a": GLAD}), "targets is empty"),
+        (lambda m: adding_cells(targets(m, "final"), {}), "directions is empty"),
+        (lambda m: adding_cells(targets(m, "final"), {"a": GLAD}, controls=-1), "controls=-1"),
+        (lambda m: scaling_cells(targets(m, "final"), factors=()), "factors is empty"),
+        (lambda m: scaling_cells(targets(m, "final"), controls=1), "controls=0"),
+        (lambda m: scaling_cells(targets(m, "final", units=[range(9)]), controls=1), "no 9 units"),
         (lambda m: combined_cells({"a": [], "b": [rh.Cell(None)]}), "grid 'a' is empty"),
         (lambda m: block_window(7, 2, 7), "blocks 0 to 6"),
     ],

@@ -1,6 +1,6 @@
 """The usual grids of a sweep as cells with tidy labels: adding directions, scaling and erasing, and combinations.
 
-A grid is places (`rheostat.sweeps.places`) × what is done there. Its controls stand in the same table, with `control`
+A grid is targets (`rheostat.sweeps.targets`) × what is done there. Its controls stand in the same table, with `control`
 true: random directions of equal length beside a direction, random groups of equally many units beside a group.
 """
 
@@ -18,28 +18,28 @@ from rheostat.edit.arithmetic import Add, Scale, Zero
 from rheostat.edit.plan import Plan
 from rheostat.engine.cells import Cell
 from rheostat.store.key import digest
-from rheostat.sweeps.places import Place
+from rheostat.sweeps.targets import Target
 
 Direction: TypeAlias = Tensor | Mapping[str, Tensor]
 """One token's vector for every site, or one per site, by the site's name."""
 
 
 def adding_cells(
-    places: Sequence[Place],
+    targets: Sequence[Target],
     directions: Mapping[str, Direction],
     *,
     strengths: Sequence[float] = (1.0,),
     controls: int = 1,
     seed: int = 0,
 ) -> list[Cell]:
-    """Return one cell per place, direction and strength, and the same with random directions of equal length.
+    """Return one cell per target, direction and strength, and the same with random directions of equal length.
 
-    Labels: those of the place, and direction (its name), strength, control, draw (0 for the direction itself, 1 to
+    Labels: those of the target, and direction (its name), strength, control, draw (0 for the direction itself, 1 to
     `controls` for the random ones).
 
     Args:
-        places: where; see `places` and `windows`.
-        directions: by name. At a place with `units`, whole vectors or just these coordinates.
+        targets: where; see `targets` and `windows`.
+        directions: by name. At a target with `units`, whole vectors or just these coordinates.
         strengths: factors of the direction.
         controls: how many random directions stand beside each one.
         seed: of the random directions, see `random_direction`.
@@ -47,33 +47,33 @@ def adding_cells(
     Raises:
         BadArgument: an axis of the grid is empty, or a direction has no vector for a site.
     """
-    _check_axes(places=places, directions=directions, strengths=strengths)
+    _check_axes(targets=targets, directions=directions, strengths=strengths)
     cells = []
-    for place, (name, direction) in product(places, directions.items()):
-        own = {site: _acting(_at(direction, name, site), place) for site in place.sites}
+    for target, (name, direction) in product(targets, directions.items()):
+        own = {site: _acting(_at(direction, name, site), target) for site in target.sites}
         for draw in range(_not_negative(controls) + 1):
             vectors = own if not draw else _drawn(own, name, seed=seed, draw=draw)
             for strength in strengths:
                 plan = Plan(
                     tuple(
-                        Add(site, vector, positions=place.positions, units=place.units, strength=strength)
+                        Add(site, vector, positions=target.positions, units=target.units, strength=strength)
                         for site, vector in vectors.items()
                     )
                 )
                 labels = {"direction": name, "strength": strength, "control": draw > 0, "draw": draw}
-                cells.append(Cell(plan, {**place.labels, **labels}))
+                cells.append(Cell(plan, {**target.labels, **labels}))
     return cells
 
 
 def scaling_cells(
-    places: Sequence[Place], *, factors: Sequence[float] = (0.0,), controls: int = 0, seed: int = 0
+    targets: Sequence[Target], *, factors: Sequence[float] = (0.0,), controls: int = 0, seed: int = 0
 ) -> list[Cell]:
-    """Return one cell per place and factor: activations times the factor, 0 erases them.
+    """Return one cell per target and factor: activations times the factor, 0 erases them.
 
-    Labels: those of the place, and factor, control, draw (0 for the place itself, 1 to `controls` for random units).
+    Labels: those of the target, and factor, control, draw (0 for the target itself, 1 to `controls` for random units).
 
     Args:
-        places: where; see `places` and `windows`.
+        targets: where; see `targets` and `windows`.
         factors: what activations are multiplied by.
         controls: how many random groups of equally many other units stand beside each group. Where units are taken one
             by one, or not at all, the grid's other cells are the comparison.
@@ -82,19 +82,19 @@ def scaling_cells(
     Raises:
         BadArgument: an axis is empty, or `controls` are asked for where no as large group of other units is left.
     """
-    _check_axes(places=places, factors=factors)
+    _check_axes(targets=targets, factors=factors)
     cells = []
-    for place, draw in product(places, range(_not_negative(controls) + 1)):
-        units = place.units if not draw else _other_units(place, seed=seed, draw=draw)
+    for target, draw in product(targets, range(_not_negative(controls) + 1)):
+        units = target.units if not draw else _other_units(target, seed=seed, draw=draw)
         for factor in factors:
             edits = [
-                Zero(site, positions=place.positions, units=units)
+                Zero(site, positions=target.positions, units=units)
                 if factor == 0
-                else Scale(site, factor, positions=place.positions, units=units)
-                for site in place.sites
+                else Scale(site, factor, positions=target.positions, units=units)
+                for site in target.sites
             ]
             labels = {"factor": factor, "control": draw > 0, "draw": draw}
-            cells.append(Cell(Plan(tuple(edits)), {**place.labels, **labels}))
+            cells.append(Cell(Plan(tuple(edits)), {**target.labels, **labels}))
     return cells
 
 
@@ -148,27 +148,27 @@ def _at(direction: Direction, name: str, site: str) -> Tensor:
     return direction[site]
 
 
-def _acting(vector: Tensor, place: Place) -> Tensor:
-    """Return the coordinates that a place's units take of a vector; the others add nothing to its length."""
-    whole = vector.shape[:1] == (place.n_units,)
-    if place.units is None or not whole or len(place.units) == place.n_units:
+def _acting(vector: Tensor, target: Target) -> Tensor:
+    """Return the coordinates that a target's units take of a vector; the others add nothing to its length."""
+    whole = vector.shape[:1] == (target.n_units,)
+    if target.units is None or not whole or len(target.units) == target.n_units:
         return vector
-    return vector[list(place.units)]
+    return vector[list(target.units)]
 
 
 def _drawn(own: Mapping[str, Tensor], name: str, *, seed: int, draw: int) -> dict[str, Tensor]:
     return {site: random_direction(vector, site=site, name=name, seed=seed, draw=draw) for site, vector in own.items()}
 
 
-def _other_units(place: Place, *, seed: int, draw: int) -> tuple[int, ...]:
-    own = set(place.units or ())
-    others = [unit for unit in range(place.n_units or 0) if unit not in own]
+def _other_units(target: Target, *, seed: int, draw: int) -> tuple[int, ...]:
+    own = set(target.units or ())
+    others = [unit for unit in range(target.n_units or 0) if unit not in own]
     if not own or len(others) < len(own):
         raise BadArgument(
-            f"controls={draw}: at {place.labels.get('site')} there are no {len(own) or 'other'} units beside those of "
-            "the place to draw from. Give places with groups of at most half the units, or controls=0."
+            f"controls={draw}: at {target.labels.get('site')} there are no {len(own) or 'other'} units beside those of "
+            "the target to draw from. Give targets with groups of at most half the units, or controls=0."
         )
-    key = digest(["random units", seed, list(place.sites), sorted(own), draw])
+    key = digest(["random units", seed, list(target.sites), sorted(own), draw])
     return tuple(sorted(random.Random(key).sample(others, len(own))))  # noqa: S311  # no secret
 
 

@@ -1,4 +1,4 @@
-"""`Place`: where the cells of a grid edit. A list of places is one axis of a grid, what is done there the others."""
+"""`Target`: where the cells of a grid edit. A list of targets is one axis of a grid, what is done there the others."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ Units: TypeAlias = int | Sequence[Sequence[int]] | Mapping[str, Sequence[int]]
 
 
 @dataclass(frozen=True)
-class Place:
+class Target:
     """Sites that are edited together, with their tokens and units."""
 
     sites: tuple[str, ...]
@@ -28,21 +28,21 @@ class Place:
     """What the rows of the table say of it: site, block, position, unit or units."""
 
 
-def places(
+def targets(
     network: Network,
     sites: "SiteLike | Sequence[SiteLike]",
     *,
     positions: "PositionsLike | Sequence[PositionsLike]" = "all",
     units: Units | None = None,
-) -> list[Place]:
-    """Return one place per site that the patterns match, position and group of units.
+) -> list[Target]:
+    """Return one target per site that the patterns match, position and group of units.
 
     Labels: site, block (of sites in a block), position, and `unit` (its number) for single units or `units` for groups.
 
     Args:
         network: where the sites are.
         sites: names or patterns, such as `blocks.*.attn_out`.
-        positions: one or a list; each makes a place of its own. Tokens that are edited together stand in a list of
+        positions: one or a list; each makes a target of its own. Tokens that are edited together stand in a list of
             their own: `[[3, 4], "last"]`.
         units: None: all units together; 1: one by one (each head of `heads`); n: groups of n neighbours, of which the
             last may be smaller; or lists of units, or a mapping from a name to them.
@@ -58,7 +58,7 @@ def places(
         n_units = None if site.kind == "module" else network.body.shape(site.kind)[0]
         at = {"site": str(site)} | ({} if site.block is None else {"block": site.block}) | {"position": said}
         for group, label in _groups(units, site, n_units):
-            made.append(Place((str(site),), where, group, n_units, at | label))
+            made.append(Target((str(site),), where, group, n_units, at | label))
     return made
 
 
@@ -69,8 +69,8 @@ def windows(
     *,
     positions: "PositionsLike | Sequence[PositionsLike]" = "all",
     centred: bool = True,
-) -> list[Place]:
-    """Return one place per block and position: the sites of one kind in `width` neighbouring blocks, edited together.
+) -> list[Target]:
+    """Return one target per block and position: the sites of one kind in `width` neighbouring blocks, edited together.
 
     Labels: site (as a pattern), block, first and last (block of the window, both included), position.
 
@@ -78,7 +78,7 @@ def windows(
         network: where the blocks are.
         kind: of site, such as `mlp_out`.
         width: in blocks.
-        positions: one or a list; each makes a place of its own.
+        positions: one or a list; each makes a target of its own.
         centred: the window lies around the block, as `block_window` says; false: it begins there.
 
     Raises:
@@ -92,7 +92,7 @@ def windows(
         sites = tuple(str(found[one]) for one in inside)
         pattern = str(Site(kind, block)) if width == 1 else f"blocks.{inside[0]}-{inside[-1]}.{kind}"
         labels = {"site": pattern, "block": block, "first": inside[0], "last": inside[-1], "position": said}
-        made.append(Place(sites, where, None, network.body.shape(found[0].kind)[0], labels))
+        made.append(Target(sites, where, None, network.body.shape(found[0].kind)[0], labels))
     return made
 
 
