@@ -19,6 +19,7 @@ from rheostat.engine.forward import Output, capture, run
 from rheostat.engine.generate import Generation, generate
 from rheostat.engine.identities import IdentityCheck, check_identities, check_prompt
 from rheostat.engine.plain import PlainOutput, run_plain
+from rheostat.engine.plain_sweep import MAX_ROWS
 from rheostat.engine.stream import CaptureCost, capture_to_file, explain_capture
 from rheostat.engine.sweep import MAX_TOKEN_ROWS, SweepCost, explain_sweep
 from rheostat.lenses.logit import LogitLens
@@ -32,6 +33,7 @@ from rheostat.sites.positions import PositionsLike
 from rheostat.sites.site import SiteLike, all_sites, site_table
 from rheostat.sweeps.generations import MAX_TOKEN_ROWS as MAX_WRITTEN_TOKEN_ROWS
 from rheostat.sweeps.generations import OfText, sweep_generations
+from rheostat.sweeps.plain import OfOutput, sweep_plain
 from rheostat.sweeps.sweep import sweep
 
 
@@ -190,6 +192,17 @@ class Model(Network):
     ) -> SweepCost:
         """State what a sweep would compute; see `rheostat.engine.sweep.explain_sweep`."""
         return explain_sweep(self, prompts, cells, max_token_rows=max_token_rows)
+
+    def sweep_plain(
+        self,
+        inputs: Tensor,
+        cells: "Sequence[Cell | PlanLike]",
+        metrics: Mapping[str, OfOutput],
+        *,
+        max_rows: int = MAX_ROWS,
+    ) -> pd.DataFrame:
+        """Measure many plans on inputs of a plain module; see `rheostat.sweeps.plain.sweep_plain`."""
+        return sweep_plain(self, inputs, cells, metrics, max_rows=max_rows)
 
     def sweep_generations(
         self,
