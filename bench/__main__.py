@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from bench import capture, generate, lens, machine, rows, sweep
+from bench import capture, generate, generation_sweep, lens, machine, rows, sweep
 from bench.outcome import Outcome
 from rheostat.base.errors import RheostatError
 from rheostat.base.files import atomic_file
@@ -21,6 +21,7 @@ from rheostat.model import Model, load
 BENCHMARKS: Mapping[str, Callable[..., list[Outcome]]] = {
     "capture": capture.run,
     "generate": generate.run,
+    "generation_sweep": generation_sweep.run,
     "lens": lens.run,
     "rows": rows.run,
     "sweep": sweep.run,

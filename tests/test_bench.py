@@ -8,7 +8,7 @@ import torch
 
 import rheostat as rh
 from bench import __main__ as command
-from bench import capture, generate, lens, rows, sweep
+from bench import capture, generate, generation_sweep, lens, rows, sweep
 from rheostat.lenses import reading
 from rheostat.models.toy import toy
 
@@ -33,11 +33,15 @@ def test_every_benchmark_runs_and_agrees(model: rh.Model, name: str):
     assert json.loads(json.dumps(record)) == record
 
 
-@pytest.mark.parametrize("benchmark", [capture, generate, rows, sweep], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "benchmark", [capture, generate, generation_sweep, rows, sweep], ids=lambda module: module.__name__
+)
 def test_a_plain_way_that_computes_something_else_is_noticed(model: rh.Model, monkeypatch, benchmark):
     true = benchmark.ours
     if benchmark is generate:
         monkeypatch.setattr(generate, "ours", lambda *arguments: true(*arguments)[:-1])
+    elif benchmark is generation_sweep:
+        monkeypatch.setattr(generation_sweep, "ours", lambda *arguments: true(*arguments)[::-1])
     elif benchmark is capture:
         monkeypatch.setattr(capture, "ours", lambda *arguments: [one + 1 for one in true(*arguments)])
     else:

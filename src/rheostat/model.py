@@ -1,7 +1,7 @@
 """`Model`: a loaded network with verbs. Every verb calls one public function of the room it belongs to."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from rheostat.engine.forward import Output, capture, run
 from rheostat.engine.generate import Generation, generate
 from rheostat.engine.identities import IdentityCheck, check_identities, check_prompt
 from rheostat.engine.plain import PlainOutput, run_plain
+from rheostat.engine.plain_sweep import MAX_ROWS
 from rheostat.engine.stream import CaptureCost, capture_to_file, explain_capture
 from rheostat.engine.sweep import MAX_TOKEN_ROWS, SweepCost, explain_sweep
 from rheostat.lenses.logit import LogitLens
@@ -30,6 +31,9 @@ from rheostat.models.network import Network
 from rheostat.models.tokens import Prompt
 from rheostat.sites.positions import PositionsLike
 from rheostat.sites.site import SiteLike, all_sites, site_table
+from rheostat.sweeps.generations import MAX_TOKEN_ROWS as MAX_WRITTEN_TOKEN_ROWS
+from rheostat.sweeps.generations import OfText, sweep_generations
+from rheostat.sweeps.plain import OfOutput, sweep_plain
 from rheostat.sweeps.sweep import sweep
 
 
@@ -188,6 +192,50 @@ class Model(Network):
     ) -> SweepCost:
         """State what a sweep would compute; see `rheostat.engine.sweep.explain_sweep`."""
         return explain_sweep(self, prompts, cells, max_token_rows=max_token_rows)
+
+    def sweep_plain(
+        self,
+        inputs: Tensor,
+        cells: "Sequence[Cell | PlanLike]",
+        metrics: Mapping[str, OfOutput],
+        *,
+        max_rows: int = MAX_ROWS,
+    ) -> pd.DataFrame:
+        """Measure many plans on inputs of a plain module; see `rheostat.sweeps.plain.sweep_plain`."""
+        return sweep_plain(self, inputs, cells, metrics, max_rows=max_rows)
+
+    def sweep_generations(
+        self,
+        prompts: "Prompt | Sequence[Prompt]",
+        cells: "Sequence[Cell | PlanLike]",
+        metrics: Mapping[str, OfText] | None = None,
+        *,
+        draws: int = 1,
+        max_new_tokens: int = 20,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int = 0,
+        max_token_rows: int = MAX_WRITTEN_TOKEN_ROWS,
+        store: str | Path | None = None,
+        name: str = "generations",
+    ) -> pd.DataFrame:
+        """Continue prompts under many plans; see `rheostat.sweeps.generations.sweep_generations`."""
+        return sweep_generations(
+            self,
+            prompts,
+            cells,
+            metrics,
+            draws=draws,
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            seed=seed,
+            max_token_rows=max_token_rows,
+            store=store,
+            name=name,
+        )
 
     def generate(
         self,
