@@ -25,6 +25,8 @@ BENCHMARKS: Mapping[str, Callable[..., list[Outcome]]] = {
     "rows": rows.run,
     "sweep": sweep.run,
 }
+LONG: Mapping[str, Callable[..., list[Outcome]]] = {"sweep-long": sweep.run_long}
+"""Run when asked for."""
 RECORD = Path("build/bench.json")
 N_THREADS = 1
 
@@ -35,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(N_THREADS)
     try:
         model = load(asked.model, dtype="float32", device=asked.device)
-        record = measure(model, asked.only or list(BENCHMARKS), quick=asked.quick)
+        record = measure(model, asked.only or [*BENCHMARKS, *(LONG if asked.long else ())], quick=asked.quick)
     except RheostatError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return error.exit_code
@@ -56,7 +58,8 @@ def parser() -> argparse.ArgumentParser:
         description="Time rheostat against the plain way, in turns and on one thread; compare results.",
         epilog="Example: python -m bench --only capture --quick",
     )
-    made.add_argument("--only", action="append", choices=list(BENCHMARKS), help="run this benchmark; repeatable")
+    made.add_argument("--only", action="append", choices=[*BENCHMARKS, *LONG], help="run this benchmark; repeatable")
+    made.add_argument("--long", action="store_true", help=f"also run {', '.join(LONG)}")
     made.add_argument("--quick", action="store_true", help="few turns: shows that everything runs and agrees, no more")
     made.add_argument("--json", action="store_true", help="print JSON on stdout instead of the table")
     made.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps (default: cpu)")
@@ -70,7 +73,7 @@ def measure(model: Model, names: Sequence[str], *, quick: bool) -> dict[str, Any
     outcomes: list[Outcome] = []
     for name in names:
         print(f"{name} …", file=sys.stderr, flush=True)
-        outcomes += BENCHMARKS[name](model, quick=quick)
+        outcomes += {**BENCHMARKS, **LONG}[name](model, quick=quick)
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "quick": quick,
@@ -97,7 +100,9 @@ def show(record: Mapping[str, Any], console: Console) -> None:
     console.print("speed: the plain way's time over ours, turn by turn; above 1 we are faster. Targets fail nothing.")
     for outcome in record["outcomes"]:
         for name, seconds in outcome["parts"].items():
-            console.print(f"  {outcome['benchmark']}: {name} {seconds:.3f} s")
+            console.print(f"  {outcome['case']}: {name} {seconds:.3f} s")
+        for name, figure in outcome["figures"].items():
+            console.print(f"  {outcome['case']}: {name}: {figure:.4g}")
         for check in outcome["checks"]:
             if not check["holds"]:
                 console.print(
