@@ -41,13 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RheostatError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return error.exit_code
-    with atomic_file(RECORD) as target:
+    with atomic_file(asked.out) as target:
         target.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     if asked.json:
         print(json.dumps(record, indent=1))
     else:
         show(record, Console(width=None if sys.stdout.isatty() else 160))
-    print(f"wrote {RECORD}", file=sys.stderr)
+    print(f"wrote {asked.out}", file=sys.stderr)
     return 0 if record["agrees"] else 1
 
 
@@ -61,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--only", action="append", choices=[*BENCHMARKS, *LONG], help="run this benchmark; repeatable")
     made.add_argument("--long", action="store_true", help=f"also run {', '.join(LONG)}")
     made.add_argument("--quick", action="store_true", help="few turns: shows that everything runs and agrees, no more")
+    made.add_argument("--out", type=Path, default=RECORD, help=f"file for the record (default: {RECORD})")
     made.add_argument("--json", action="store_true", help="print JSON on stdout instead of the table")
     made.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps (default: cpu)")
     made.add_argument("--model", default="smollm2-135m-instruct", help="built-in name, hub name, folder or .gguf file")

@@ -32,7 +32,7 @@ class Unit:
 
 def best_unit(model: Model) -> Unit:
     """Try all shapes in turns; return the cheapest."""
-    units = {shape: Unit(*shape, partial(_blocks, model, *shape)) for shape in SHAPES}
+    units = {shape: unit_of(model, *shape) for shape in SHAPES}
     _, times = take_turns({str(shape): unit.run for shape, unit in units.items()}, turns=TURNS, device=model.device)
     return min(units.values(), key=lambda unit: min(times[str((unit.n_rows, unit.n_tokens))].wall) / _size(unit))
 
@@ -51,6 +51,11 @@ def least_work(model: Model, n_tokens: int, cells: Sequence[Cell], differ_at: in
             border = site.block + (site.kind in ("mlp_out", "resid_post"))
             work += (model.n_blocks - border) * (n_tokens - position)
     return work
+
+
+def unit_of(model: Model, n_rows: int, n_tokens: int) -> Unit:
+    """Return a pass of a given size."""
+    return Unit(n_rows, n_tokens, partial(_blocks, model, n_rows, n_tokens))
 
 
 @torch.no_grad()

@@ -49,6 +49,7 @@ class Grid:
 
     @property
     def site(self) -> str:
+        """The pattern of what is patched."""
         return f"blocks.*.{self.kind}"
 
     def cells(self, activations: Any) -> list[Cell]:

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from functools import partial
 from statistics import median
 
-import torch
 from torch import Tensor
 
-from bench.floor import Unit, best_unit, least_work
+from bench.floor import Unit, best_unit, least_work, unit_of
 from bench.outcome import Check, Outcome, compare
 from bench.patching import PAIRS, ROW_TOKENS, Grid, full_rows, one_by_one, ours, pair
 from bench.timing import Times, ratio, take_turns
@@ -21,7 +20,6 @@ from rheostat.model import Model
 TOLERANCE = 1e-5
 """Of the range of the logits."""
 ROWS_TARGET = 3.0
-FLOOR_TARGET = 1.4
 
 
 @dataclass(frozen=True)
@@ -88,6 +86,7 @@ def compare_case(model: Model, case: Case, unit: Unit, *, turns: int) -> list[Ou
         "plain": partial(one_by_one, model, prompt, chosen[:n_single]),
         "rows": partial(full_rows, model, prompt, chosen[:n_rows]),
         "unit": unit.run,
+        "token": unit_of(model, 1, 1).run,
     }
     results, times = take_turns(ways, turns=turns, device=model.device)
     checks = _checks(model, prompt, results["ours"], results["plain"], results["rows"])
@@ -95,8 +94,8 @@ def compare_case(model: Model, case: Case, unit: Unit, *, turns: int) -> list[Ou
     described = f"{case.pair}, {case.kind}" + (f", every {case.stride}th cell" if case.stride > 1 else "")
     by_plain = (f"one pass per cell, {n_single} of {len(cells)} run", _scaled(times["plain"], n_single, len(cells)))
     by_rows = (f"full rows, {n_rows} of {len(cells)} run", _scaled(times["rows"], n_rows, len(cells)))
-    figures = _beside_floor(model, cells, prompt, PAIRS[case.pair].differ_at, (unit, times["unit"]), times["ours"])
-    parts = where_time_goes(ways["ours"])
+    figures = _beside_floor(model, cells, prompt, PAIRS[case.pair].differ_at, unit, times)
+    parts = where_time_goes(ways["ours"], model.part(model.body.unembed))
     rows_target = ROWS_TARGET if case.kind == "resid_pre" else None
     return [
         compare(
@@ -119,25 +118,28 @@ def _checks(model: Model, prompt: Sequence[int], found: Tensor, wanted: Tensor, 
 
 
 def _beside_floor(
-    model: Model, cells: Sequence[Cell], prompt: Sequence[int], differ_at: int, unit: tuple[Unit, Times], mine: Times
+    model: Model, cells: Sequence[Cell], prompt: Sequence[int], differ_at: int, unit: Unit, times: Mapping[str, Times]
 ) -> Mapping[str, float]:
     """Return the work, the cost of one block-token-row, and ours over the time of the least work, turn by turn."""
     least = least_work(model, len(prompt), cells, differ_at)
     changing = [cell for cell in cells if int(str(cell.labels["position"])) >= differ_at]
-    costs = [seconds / unit[0].block_token_rows(model.n_blocks) for seconds in unit[1].wall]
-    over = ratio(mine.wall, [least * cost for cost in costs])
+    planned = explain_sweep(model, prompt, changing)
+    costs = [seconds / unit.block_token_rows(model.n_blocks) for seconds in times["unit"].wall]
+    over = ratio(times["ours"].wall, [least * cost for cost in costs])
     return {
         "cells": len(cells),
         "cells that change something": len(changing),
         "block-token-rows at least": least,
-        "block-token-rows planned": explain_sweep(model, prompt, changing).block_token_rows,
+        "block-token-rows planned": planned.block_token_rows,
+        "passes": planned.passes,
         "µs per block-token-row": median(costs) * 1e6,
-        "rows of the cheapest batch": unit[0].n_rows,
-        "tokens of the cheapest batch": unit[0].n_tokens,
+        "rows of the cheapest batch": unit.n_rows,
+        "tokens of the cheapest batch": unit.n_tokens,
         "floor, s": median(costs) * least,
         "ours over the floor": over.median,
         "ours over the floor, low": over.low,
         "ours over the floor, high": over.high,
+        "a pass of one token, s": median(times["token"].wall),
     }
 
 

@@ -2,14 +2,24 @@
 
 import cProfile
 import pstats
+import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+from torch import nn
+
+PRODUCTS = "matrix products of the blocks"
+UNEMBEDDING = "unembedding"
 PLACES: Mapping[str, tuple[str, ...]] = {
-    "matrix products": ("torch/nn/modules/linear.py",),
+    PRODUCTS: ("torch/nn/modules/linear.py",),
     "attention": ("integrations/sdpa_attention.py", "integrations/eager_paged.py", "integrations/eager.py"),
-    "norms, rotary embedding, activation function": ("transformers/models/", "transformers/activations.py", "torch/nn/"),
+    "norms, rotary embedding, activation function": (
+        "transformers/models/",
+        "transformers/activations.py",
+        "torch/nn/",
+    ),
     "masks": ("transformers/masking_utils.py",),
     "keys and values": ("transformers/cache_utils.py", "engine/prefix.py"),
     "hooks and rows that join": ("engine/branch.py", "engine/taps.py", "engine/departure.py"),
@@ -20,12 +30,13 @@ PLACES: Mapping[str, tuple[str, ...]] = {
 OTHER = "everything else in Python"
 
 
-def where_time_goes(run: Callable[[], Any]) -> dict[str, float]:
+def where_time_goes(run: Callable[[], Any], unembedding: nn.Module) -> dict[str, float]:
     """Return place → seconds of one profiled run, which is slower than others: each Python call is charged for.
 
-    A built-in, such as a matrix product, counts for the file that calls it.
+    A built-in, such as a matrix product, counts for the file that calls it; the unembedding is timed by itself, which
+    says nothing of an accelerator.
     """
-    with cProfile.Profile() as profile:
+    with _timed(unembedding) as unembedded, cProfile.Profile() as profile:
         run()
     spent: Counter[str] = Counter()
     stats: Any = pstats.Stats(profile)
@@ -35,7 +46,23 @@ def where_time_goes(run: Callable[[], Any]) -> dict[str, float]:
                 spent[_place(caller)] += own_from_there
         else:
             spent[_place(file)] += own
-    return {place: spent[place] for place in [*PLACES, OTHER] if spent[place]}
+    spent[UNEMBEDDING] = sum(unembedded)
+    spent[PRODUCTS] -= spent[UNEMBEDDING]
+    return {place: spent[place] for place in [UNEMBEDDING, *PLACES, OTHER]}
+
+
+@contextmanager
+def _timed(module: nn.Module) -> Iterator[list[float]]:
+    """Collect the seconds of each call of a module."""
+    started: list[float] = []
+    seconds: list[float] = []
+    before = module.register_forward_pre_hook(lambda *_arguments: started.append(time.perf_counter()))
+    after = module.register_forward_hook(lambda *_arguments: seconds.append(time.perf_counter() - started[-1]))
+    try:
+        yield seconds
+    finally:
+        before.remove()
+        after.remove()
 
 
 def _place(file: str) -> str:

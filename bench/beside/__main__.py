@@ -101,7 +101,7 @@ def questions(model: Model, *, quick: bool) -> list[Question]:
         cells = [(block, position) for block in range(model.n_blocks) for position in range(len(prompt))]
         random.Random(0).shuffle(cells)
         batch = max(1, ROW_TOKENS // len(prompt))
-        n_single, n_rows, turns = (4, 8, 1) if quick else (N_SINGLE, min(len(cells), batch), TURNS)
+        n_single, n_rows, turns = (4, 8, 1) if quick else (min(len(cells), N_SINGLE), min(len(cells), batch), TURNS)
         made.append(Question(name, prompt, donor, cells, n_single, n_rows, batch, turns))
     return made
 
@@ -110,9 +110,7 @@ class NotAnswered(Exception):
     """A process failed; the message is the end of what it said."""
 
 
-def ask(
-    library: str, folder: str, asked: Sequence[Question]
-) -> tuple[list[dict[str, Answer]], Mapping[str, str]]:
+def ask(library: str, folder: str, asked: Sequence[Question]) -> tuple[list[dict[str, Answer]], Mapping[str, str]]:
     """Run the process of a library; return its answers per question, and what computed.
 
     Raises:

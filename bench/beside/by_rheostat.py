@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from bench.beside.plain import load_plain
 from bench.beside.process import Way, Ways, main
 from bench.beside.question import Question
 from rheostat.engine.cells import patching_cells
@@ -17,7 +18,7 @@ SITE = "blocks.*.resid_pre"
 
 
 def ways(folder: str) -> Ways:
-    model = load(folder, dtype="float32")
+    model = load(load_plain(folder))
 
     def of(question: Question) -> Mapping[str, Way]:
         return {"sweep": Way(len(question.cells), lambda: swept(model, question))}

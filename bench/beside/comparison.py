@@ -1,4 +1,4 @@
-"""Answers of several processes side by side: do the numbers agree, and how fast is each beside the common plain loop?"""
+"""Answers of several processes side by side: whether they agree, and how fast each is beside the plain loop."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
