@@ -123,12 +123,12 @@ def beside_section(record: Mapping[str, Any]) -> str:
         if line["way"] != "plain"
     ]
     versions = [
-        f"{name} {numbers[name.replace('_', '-')]}"
+        f"{name.replace('_', '-')} {numbers[name.replace('_', '-')]}"
         for name, numbers in record["libraries"].items()
         if name != "rheostat"
     ]
     failed = [f"{library} failed: `{said.splitlines()[-1]}`" for library, said in record["failed"].items()]
-    parts = [f"{_measured_on(record)} {', '.join(versions)}.", _table(BESIDE_COLUMNS, lines), *failed]
+    parts = [f"{_measured_on(record)} Libraries: {', '.join(versions)}.", _table(BESIDE_COLUMNS, lines), *failed]
     return "\n\n".join(parts)
 
 
