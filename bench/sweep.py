@@ -130,7 +130,7 @@ def _beside_floor(
         "cells": len(cells),
         "cells that change something": len(changing),
         "block-token-rows at least": least,
-        "block-token-rows planned": planned.block_token_rows,
+        "block-token-rows planned": planned.block_token_rows + model.n_blocks * len(prompt),  # the donor, whole
         "passes": planned.passes,
         "µs per block-token-row": median(costs) * 1e6,
         "rows of the cheapest batch": unit.n_rows,
