@@ -13,7 +13,7 @@ READY := $(VENV)/.ready
 UNFINISHED := .venv-unfinished
 PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest --durations=10
 
-.PHONY: help setup demo test test-slow test-all check bench docs lock format clean
+.PHONY: help setup demo test test-slow test-all check bench bench-beside bench-sweeps docs lock format clean
 .DELETE_ON_ERROR:
 
 help:
@@ -21,6 +21,8 @@ help:
 	@echo "make test       the fast tests        (make test-slow: the others; make test-all: both)"
 	@echo "make check      the whole check: format, lint, types, import contracts, docs, fast tests"
 	@echo "make bench      the benchmarks"
+	@echo "make bench-beside  the same sweep by TransformerLens and nnsight, each in an environment of its own"
+	@echo "make bench-sweeps  all benchmarks of sweeps, the long ones too; writes their tables into docs/benchmarks.md"
 	@echo "make docs       the documentation, in build/site"
 	@echo "make lock       requirements.lock from pyproject.toml"
 	@echo "make format     format and fix the sources"
@@ -50,6 +52,15 @@ check: $(READY)
 bench: $(READY)
 	$(BIN)/python -m bench
 
+bench-beside: $(READY)
+	@set -e; $(find_uv); $(take_pip_index); UV="$$(command -v "$$uv")" $(BIN)/python -m bench.beside
+
+bench-sweeps: $(READY)
+	@set -e; $(find_uv); $(take_pip_index); \
+	$(BIN)/python -m bench --only sweep --only sweep-long --out build/sweep.json; \
+	UV="$$(command -v "$$uv")" $(BIN)/python -m bench.beside; \
+	$(BIN)/python -m bench.page
+
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
@@ -61,7 +72,11 @@ format: $(READY)
 lock:
 	@set -e; $(find_uv); $(take_pip_index); \
 	"$$uv" pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
-	  --custom-compile-command "make lock" --no-emit-index-url --no-emit-find-links $(UPGRADE) -o requirements.lock --quiet
+	  --custom-compile-command "make lock" --no-emit-index-url --no-emit-find-links $(UPGRADE) -o requirements.lock --quiet; \
+	for library in bench/beside/*.in; do \
+	  "$$uv" pip compile "$$library" --universal --python-version 3.11 --generate-hashes \
+	    --custom-compile-command "make lock" --no-emit-index-url --no-emit-find-links $(UPGRADE) -o "$${library%.in}.txt" --quiet; \
+	done
 
 clean:
 	rm -rf build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -26,6 +26,8 @@ BENCHMARKS: Mapping[str, Callable[..., list[Outcome]]] = {
     "rows": rows.run,
     "sweep": sweep.run,
 }
+LONG: Mapping[str, Callable[..., list[Outcome]]] = {"sweep-long": sweep.run_long}
+"""Run when asked for."""
 RECORD = Path("build/bench.json")
 N_THREADS = 1
 
@@ -36,17 +38,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(N_THREADS)
     try:
         model = load(asked.model, dtype="float32", device=asked.device)
-        record = measure(model, asked.only or list(BENCHMARKS), quick=asked.quick)
+        record = measure(model, asked.only or [*BENCHMARKS, *(LONG if asked.long else ())], quick=asked.quick)
     except RheostatError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return error.exit_code
-    with atomic_file(RECORD) as target:
+    with atomic_file(asked.out) as target:
         target.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     if asked.json:
         print(json.dumps(record, indent=1))
     else:
         show(record, Console(width=None if sys.stdout.isatty() else 160))
-    print(f"wrote {RECORD}", file=sys.stderr)
+    print(f"wrote {asked.out}", file=sys.stderr)
     return 0 if record["agrees"] else 1
 
 
@@ -57,8 +59,10 @@ def parser() -> argparse.ArgumentParser:
         description="Time rheostat against the plain way, in turns and on one thread; compare results.",
         epilog="Example: python -m bench --only capture --quick",
     )
-    made.add_argument("--only", action="append", choices=list(BENCHMARKS), help="run this benchmark; repeatable")
+    made.add_argument("--only", action="append", choices=[*BENCHMARKS, *LONG], help="run this benchmark; repeatable")
+    made.add_argument("--long", action="store_true", help=f"also run {', '.join(LONG)}")
     made.add_argument("--quick", action="store_true", help="few turns: shows that everything runs and agrees, no more")
+    made.add_argument("--out", type=Path, default=RECORD, help=f"file for the record (default: {RECORD})")
     made.add_argument("--json", action="store_true", help="print JSON on stdout instead of the table")
     made.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps (default: cpu)")
     made.add_argument("--model", default="smollm2-135m-instruct", help="built-in name, hub name, folder or .gguf file")
@@ -71,7 +75,7 @@ def measure(model: Model, names: Sequence[str], *, quick: bool) -> dict[str, Any
     outcomes: list[Outcome] = []
     for name in names:
         print(f"{name} …", file=sys.stderr, flush=True)
-        outcomes += BENCHMARKS[name](model, quick=quick)
+        outcomes += {**BENCHMARKS, **LONG}[name](model, quick=quick)
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "quick": quick,
@@ -98,7 +102,9 @@ def show(record: Mapping[str, Any], console: Console) -> None:
     console.print("speed: the plain way's time over ours, turn by turn; above 1 we are faster. Targets fail nothing.")
     for outcome in record["outcomes"]:
         for name, seconds in outcome["parts"].items():
-            console.print(f"  {outcome['benchmark']}: {name} {seconds:.3f} s")
+            console.print(f"  {outcome['case']}: {name} {seconds:.3f} s")
+        for name, figure in outcome["figures"].items():
+            console.print(f"  {outcome['case']}: {name}: {figure:.4g}")
         for check in outcome["checks"]:
             if not check["holds"]:
                 console.print(

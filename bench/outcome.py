@@ -47,6 +47,8 @@ class Outcome:
     """The least speed that we want; a speed below it is reported, and fails nothing."""
     parts: Mapping[str, float] = field(default_factory=dict)
     """Where our time goes, in seconds of one further run."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """Other numbers, each with its unit in its name."""
 
     @property
     def agrees(self) -> bool:
@@ -73,6 +75,7 @@ def compare(
     checks: tuple[Check, ...],
     target: float | None = None,
     parts: Mapping[str, float] | None = None,
+    figures: Mapping[str, float] | None = None,
 ) -> Outcome:
     """Put two ways, each described and timed, side by side."""
     our_times, plain_times = ours[1], plain[1]
@@ -88,6 +91,7 @@ def compare(
         checks=checks,
         target=target,
         parts=dict(parts or {}),
+        figures=dict(figures or {}),
     )
 
 

@@ -1,168 +1,146 @@
 """Patching every block × position: cells that branch off one shared run, against one forward pass per cell."""
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from statistics import median
 
-import torch
 from torch import Tensor
 
+from bench.floor import Unit, best_unit, least_work, unit_of
 from bench.outcome import Check, Outcome, compare
-from bench.prompt import prompt_of
-from bench.timing import Times, take_turns
-from rheostat.capture.activations import Activations
-from rheostat.engine.cells import Cell, patching_cells
-from rheostat.engine.prefix import share_runs
-from rheostat.engine.sweep import explain_sweep, sweep_logits
-from rheostat.engine.taps import attach
+from bench.patching import PAIRS, ROW_TOKENS, Grid, full_rows, one_by_one, ours, pair
+from bench.timing import Times, ratio, take_turns
+from bench.where import where_time_goes
+from rheostat.engine.cells import Cell
+from rheostat.engine.sweep import explain_sweep
 from rheostat.model import Model
-from rheostat.sites.site import resolve_single, tap
 
 TOLERANCE = 1e-5
 """Of the range of the logits."""
 ROWS_TARGET = 3.0
-ROW_TOKENS = 1024
-"""Rows × tokens of one batch of full rows: about where a row is cheapest."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """Two prompts of one length, and what is patched from the second into the first."""
+    """A pair of prompts, and what is patched from the second into the first."""
 
-    n_tokens: int
-    differ_at: int
+    pair: str
     kind: str = "resid_pre"
     target: float | None = None
     """The least speed against the plain loop."""
-    every: int = 1
-    """The slow ways run one cell in so many, and their times are multiplied: all their cells cost the same."""
+    n_single: int | None = 30
+    """The plain loop runs so many cells, chosen at random, and its time is multiplied; None: all."""
+    stride: int = 1
+    """The grid is thinned to one cell in so many, for all ways alike."""
+    turns: int = 3
 
 
+SHORT, LATE, EARLY = PAIRS
 CASES = (
-    Case(5, 3, target=30),
-    Case(29, 19, target=35, every=31),
-    Case(29, 1, target=6, every=31),
-    Case(5, 3, "attn_out"),
-    Case(5, 3, "mlp_out"),
-    Case(5, 3, "heads", every=11),
-    Case(29, 19, "attn_out", every=31),
-    Case(29, 19, "mlp_out", every=31),
+    Case(SHORT, target=30, n_single=None, turns=5),
+    Case(LATE, target=35, turns=5),
+    Case(EARLY, target=6),
+    Case(SHORT, "attn_out"),
+    Case(SHORT, "mlp_out"),
+    Case(SHORT, "heads"),
 )
-TURNS = 5
+LONG_CASES = (
+    Case(LATE, "attn_out"),
+    Case(LATE, "mlp_out"),
+    Case(LATE, "heads", turns=2),
+    Case(EARLY, "attn_out"),
+    Case(EARLY, "mlp_out"),
+    Case(EARLY, "heads", stride=10, turns=2),
+)
 
 
 def run(model: Model, *, quick: bool) -> list[Outcome]:
     """Compare pair by pair; `quick` takes the shortest pair, once."""
-    cases, turns = (CASES[:1], 1) if quick else (CASES, TURNS)
-    return [outcome for case in cases for outcome in compare_case(model, case, turns=turns)]
+    return _run(model, CASES[:1] if quick else CASES, quick=quick)
 
 
-def compare_case(model: Model, case: Case, *, turns: int) -> list[Outcome]:
-    """Compare the sweep with the plain loop and with batches of full rows."""
-    prompt, donor = pair(model, case)
+def run_long(model: Model, *, quick: bool) -> list[Outcome]:
+    """Compare sublayers and heads on the longer prompts; `quick` the cheapest of these, once."""
+    return _run(model, LONG_CASES[:1] if quick else LONG_CASES, quick=quick)
+
+
+def _run(model: Model, cases: Sequence[Case], *, quick: bool) -> list[Outcome]:
+    unit = best_unit(model)
+    return [outcome for case in cases for outcome in compare_case(model, case, unit, turns=1 if quick else case.turns)]
+
+
+def compare_case(model: Model, case: Case, unit: Unit, *, turns: int) -> list[Outcome]:
+    """Compare the sweep with the plain loop, with batches of full rows, and with the least work."""
+    prompt, donor = pair(model, PAIRS[case.pair])
+    grid = Grid(case.kind, prompt, donor, case.stride)
+    cells = grid.cells(model.capture(donor, grid.site, positions="all"))
+    shuffled = random.Random(0).sample(range(len(cells)), len(cells))
+    n_single = len(cells) if case.n_single is None else min(case.n_single, len(cells))
+    n_rows = min(len(cells), max(n_single, ROW_TOKENS // len(prompt)))
+    sample = shuffled[: max(n_single, n_rows)]
+    chosen = [cells[index] for index in sample]
     ways = {
-        "ours": partial(ours, model, case, prompt, donor),
-        "plain": partial(plain, model, case, prompt, donor),
-        "rows": partial(full_rows, model, case, prompt, donor),
+        "ours": partial(ours, model, grid, sample),
+        "plain": partial(one_by_one, model, prompt, chosen[:n_single]),
+        "rows": partial(full_rows, model, prompt, chosen[:n_rows]),
+        "unit": unit.run,
+        "token": unit_of(model, 1, 1).run,
     }
     results, times = take_turns(ways, turns=turns, device=model.device)
-    clean = model.run(prompt).logits[0, -1]
-    cells = patching_cells(capture(model, case, donor), by_unit=case.kind == "heads")
-    size = float(clean.max() - clean.min())
-    found, wanted = results["ours"][:: case.every], results["plain"]
-    checks = (
-        Check("logits, relative to their range", float((found - wanted).abs().max()) / size, TOLERANCE),
-        Check("logits of rows", float((results["rows"] - wanted).abs().max()) / size, TOLERANCE),
-        Check("no cell moved the logits", float((wanted - clean).abs().max() < 100 * TOLERANCE * size), 0),
-    )
+    checks = _checks(model, prompt, results["ours"], results["plain"], results["rows"])
     mine = (f"both prompts, then a sweep of {len(cells)} cells", times["ours"])
-    described = f"{case.n_tokens} tokens from {case.differ_at}, {case.kind}"
-
-    def against(what: str, way: str, target: float | None, parts: dict[str, float]) -> Outcome:
-        scaled = _scaled(times[way], len(found), len(cells))
-        return compare(
-            "sweep", f"{described}: {what}", ours=mine, plain=(what, scaled), checks=checks, target=target, parts=parts
-        )
-
+    described = f"{case.pair}, {case.kind}" + (f", every {case.stride}th cell" if case.stride > 1 else "")
+    by_plain = (f"one pass per cell, {n_single} of {len(cells)} run", _scaled(times["plain"], n_single, len(cells)))
+    by_rows = (f"full rows, {n_rows} of {len(cells)} run", _scaled(times["rows"], n_rows, len(cells)))
+    figures = _beside_floor(model, cells, prompt, PAIRS[case.pair].differ_at, unit, times)
+    parts = where_time_goes(ways["ours"], model.part(model.body.unembed))
+    rows_target = ROWS_TARGET if case.kind == "resid_pre" else None
     return [
-        against("one pass per cell", "plain", case.target, floor(model, case, cells, prompt)),
-        against("full rows", "rows", ROWS_TARGET if case.kind == "resid_pre" else None, {}),
-    ]
+        compare(
+            "sweep", f"{described}: one pass per cell", ours=mine, plain=by_plain, checks=checks, target=case.target,
+            parts=parts, figures=figures,
+        ),
+        compare("sweep", f"{described}: full rows", ours=mine, plain=by_rows, checks=checks, target=rows_target),
+    ]  # fmt: skip
 
 
-def pair(model: Model, case: Case) -> tuple[list[int], list[int]]:
-    """Return two prompts that differ in one token."""
-    text = prompt_of(model, case.n_tokens)
-    prompt = list(model.row(text).ids)
-    donor = list(prompt)
-    donor[case.differ_at] = prompt[case.differ_at - 1]
-    return prompt, donor
+def _checks(model: Model, prompt: Sequence[int], found: Tensor, wanted: Tensor, in_rows: Tensor) -> tuple[Check, ...]:
+    clean = model.run(prompt).logits[0, -1]
+    size = float(clean.max() - clean.min())
+    n_moved = int(((found - clean).abs().amax(-1) > 100 * TOLERANCE * size).sum())
+    return (
+        Check("logits, relative to their range", float((found[: len(wanted)] - wanted).abs().max()) / size, TOLERANCE),
+        Check("logits of rows", float((found[: len(in_rows)] - in_rows).abs().max()) / size, TOLERANCE),
+        Check(f"no cell of {len(found)} moved the logits", float(n_moved == 0), 0),
+    )
 
 
-def capture(model: Model, case: Case, donor: Sequence[int]) -> Activations:
-    """Read what is patched in."""
-    return model.capture(donor, f"blocks.*.{case.kind}", positions="all")
-
-
-def ours(model: Model, case: Case, prompt: Sequence[int], donor: Sequence[int]) -> Tensor:
-    """Sweep; return the last logits per cell."""
-    site = f"blocks.*.{case.kind}"
-    shared, other = share_runs(model, [prompt, donor], site)
-    cells = patching_cells(other.activations(model, site), by_unit=case.kind == "heads")
-    return sweep_logits(model, prompt, cells, shared=[shared])[:, 0, 0]
-
-
-@torch.no_grad()
-def plain(model: Model, case: Case, prompt: Sequence[int], donor: Sequence[int]) -> Tensor:
-    """Hook one activation and run the whole prompt, cell by cell."""
-    cells = patching_cells(capture(model, case, donor), by_unit=case.kind == "heads")
-    ids = torch.tensor([prompt], device=model.device)
-    keep: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in model.parameters_of_forward else {}
-    found = []
-    for cell in cells[:: case.every]:
-        (edit,) = cell.plan
-        position, value = edit.where.value, edit.source
-
-        def put(tensor: Tensor, position: int = position, value: Any = value, edit: Any = edit) -> Tensor:
-            new = tensor.clone()
-            if edit.units is None:
-                new[0, position] = value
-            else:
-                new.view(1, tensor.shape[1], *value.shape)[0, position, list(edit.units)] = value[list(edit.units)]
-            return new
-
-        with ExitStack() as stack:
-            attach(stack, model.module, tap(model, resolve_single(model, edit.site)), put)
-            found.append(model.module(ids, attention_mask=torch.ones_like(ids), use_cache=False, **keep).logits[0, -1])
-    return torch.stack(found)
-
-
-def full_rows(model: Model, case: Case, prompt: Sequence[int], donor: Sequence[int]) -> Tensor:
-    """Run cells as rows of batches over the whole prompt."""
-    cells = patching_cells(capture(model, case, donor), by_unit=case.kind == "heads")[:: case.every]
-    size = max(1, ROW_TOKENS // len(prompt))
-    parts = [cells[first : first + size] for first in range(0, len(cells), size)]
-    logits = [model.run([prompt] * len(part), plans=[cell.plan for cell in part]).logits[:, -1] for part in parts]
-    return torch.cat(logits)
-
-
-def floor(model: Model, case: Case, cells: Sequence[Cell], prompt: Sequence[int]) -> dict[str, float]:
-    """Return the seconds that the block-token-rows of the cells which change anything take at the best batch size."""
-    changing = [cell for cell in cells if int(str(cell.labels["position"])) >= case.differ_at]
-    work = explain_sweep(model, prompt, changing).block_token_rows
-    cost = min(_token_row_seconds(model, n_rows) for n_rows in (8, 16, 32)) / model.n_blocks
-    return {f"floor: {work} block-token-rows at {cost * 1e6:.1f} µs": work * cost}
-
-
-@torch.no_grad()
-def _token_row_seconds(model: Model, n_rows: int, n_tokens: int = 28) -> float:
-    """Return what one token of one row takes in all blocks together, at a batch size."""
-    ids = torch.zeros(n_rows, n_tokens, dtype=torch.long, device=model.device)
-    pass_ = partial(model.module.base_model, ids, use_cache=False)  # type: ignore[arg-type]
-    _, times = take_turns({"blocks": pass_}, turns=3, device=model.device)
-    return min(times["blocks"].wall) / (n_rows * n_tokens)
+def _beside_floor(
+    model: Model, cells: Sequence[Cell], prompt: Sequence[int], differ_at: int, unit: Unit, times: Mapping[str, Times]
+) -> Mapping[str, float]:
+    """Return the work, the cost of one block-token-row, and ours over the time of the least work, turn by turn."""
+    least = least_work(model, len(prompt), cells, differ_at)
+    changing = [cell for cell in cells if int(str(cell.labels["position"])) >= differ_at]
+    planned = explain_sweep(model, prompt, changing)
+    costs = [seconds / unit.block_token_rows(model.n_blocks) for seconds in times["unit"].wall]
+    over = ratio(times["ours"].wall, [least * cost for cost in costs])
+    return {
+        "cells": len(cells),
+        "cells that change something": len(changing),
+        "block-token-rows at least": least,
+        "block-token-rows planned": planned.block_token_rows + model.n_blocks * len(prompt),  # the donor, whole
+        "passes": planned.passes,
+        "µs per block-token-row": median(costs) * 1e6,
+        "rows of the cheapest batch": unit.n_rows,
+        "tokens of the cheapest batch": unit.n_tokens,
+        "floor, s": median(costs) * least,
+        "ours over the floor": over.median,
+        "ours over the floor, low": over.low,
+        "ours over the floor, high": over.high,
+        "a pass of one token, s": median(times["token"].wall),
+    }
 
 
 def _scaled(times: Times, n_run: int, n_cells: int) -> Times:

@@ -8,7 +8,7 @@ import torch
 
 import rheostat as rh
 from bench import __main__ as command
-from bench import capture, generate, generation_sweep, lens, rows, sweep
+from bench import capture, floor, generate, generation_sweep, lens, page, rows, sweep, where
 from rheostat.lenses import reading
 from rheostat.models.toy import toy
 
@@ -17,6 +17,7 @@ from rheostat.models.toy import toy
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(capture, "TURNS", {8: 1})
     monkeypatch.setattr(rows, "N_ROWS", 3)
+    monkeypatch.setattr(floor, "SHAPES", ((2, 1), (2, 4)))
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def model() -> rh.Model:
     return rh.load(toy("llama"))
 
 
-@pytest.mark.parametrize("name", list(command.BENCHMARKS))
+@pytest.mark.parametrize("name", [*command.BENCHMARKS, *command.LONG])
 def test_every_benchmark_runs_and_agrees(model: rh.Model, name: str):
     record = command.measure(model, [name], quick=True)
     assert record["agrees"]
@@ -70,3 +71,57 @@ def test_the_command_writes_a_record_and_refuses_an_unknown_model(tmp_path: Path
     monkeypatch.undo()
     assert command.main(["--model", "no-such-model"]) == 2
     assert "no model 'no-such-model'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("case", [*sweep.CASES[3:], sweep.LONG_CASES[-1]], ids=lambda case: f"{case.pair}, {case.kind}")
+def test_grids_of_every_kind_of_site_agree_with_the_plain_loop(model: rh.Model, case: sweep.Case):
+    unit = floor.unit_of(model, 2, 2)
+    outcomes = sweep.compare_case(model, case, unit, turns=1)
+    assert all(outcome.agrees for outcome in outcomes)
+    figures = outcomes[0].figures
+    assert figures["block-token-rows at least"] <= figures["block-token-rows planned"]
+    assert figures["cells"] % (1 if case.stride > 1 else model.n_blocks) == 0
+
+
+def test_the_least_work_of_a_grid_is_what_comes_after_each_edit(model: rh.Model):
+    prompt, donor = sweep.pair(model, sweep.PAIRS[sweep.SHORT])
+    counted = {}
+    for kind in ("resid_pre", "mlp_out"):
+        grid = sweep.Grid(kind, prompt, donor)
+        cells = grid.cells(model.capture(donor, grid.site, positions="all"))
+        counted[kind] = floor.least_work(model, 5, cells, differ_at=3)
+    both_prompts = 3 * (5 + 2)
+    assert counted == {"resid_pre": both_prompts + (3 + 2 + 1) * (2 + 1), "mlp_out": both_prompts + (2 + 1) * (2 + 1)}
+
+
+def test_the_profile_gives_the_unembedding_and_the_matrix_products_their_own_places():
+    body, head = torch.nn.Linear(64, 64), torch.nn.Linear(64, 4096)
+
+    def run() -> None:
+        for _ in range(50):
+            head(body(torch.zeros(64, 64)))
+
+    spent = where.where_time_goes(run, head)
+    assert spent[where.UNEMBEDDING] > spent[where.PRODUCTS] > 0
+    assert set(spent) == {where.UNEMBEDDING, *where.PLACES, where.OTHER}
+    assert not head._forward_hooks
+    assert not head._forward_pre_hooks
+
+
+def test_the_page_takes_the_tables_of_a_record_and_nothing_else_changes(model: rh.Model):
+    record = command.measure(model, ["sweep"], quick=True)
+    record["date"] = "2001-02-03"
+    text = "before\n<!-- sweep: begin -->\nold\n<!-- sweep: end -->\nafter\n"
+    written = page.put(text, "sweep", page.sweep_section(record))
+    assert written.startswith("before\n<!-- sweep: begin -->\n2001-02-03")
+    assert written.endswith("<!-- sweep: end -->\nafter\n")
+    assert "old" not in written
+    assert "| 5 tokens, differ at 3, resid_pre | 15 of 15 |" in written
+    assert page.put(written, "sweep", page.sweep_section(record)) == written
+    with pytest.raises(ValueError, match="no markers"):
+        page.put("no place", "sweep", "")
+
+
+def test_the_page_of_the_project_has_a_place_for_every_section():
+    text = (Path(__file__).parent.parent / page.PAGE).read_text()
+    assert all(page.put(text, name, "new") != text for name in page.SECTIONS)
