@@ -11,15 +11,15 @@ from rheostat.edit.arithmetic import Add
 from rheostat.model import Model
 from rheostat.models.tokens import Prompt
 
-N_PROMPTS = (8, 12, 16, 20)
+N_PROMPTS = (8, 14, 20)
 """Tokens of the prompts."""
-STRENGTHS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
-N_NEW = 24
+STRENGTHS = (0.0, 1.0, 2.0, 3.0)
+N_NEW = 16
 TURNS = 3
 
 
 def run(model: Model, *, quick: bool) -> list[Outcome]:
-    """Compare 4 prompts × 6 strengths, greedy; `quick` takes two of each, and fewer tokens, once."""
+    """Compare 3 prompts × 4 strengths, greedy; `quick` takes two of each, and fewer tokens, once."""
     sizes, strengths, n_new, turns = (
         (N_PROMPTS[:2], STRENGTHS[:3:2], 6, 1) if quick else (N_PROMPTS, STRENGTHS, N_NEW, TURNS)
     )

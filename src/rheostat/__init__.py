@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from rheostat.sites.positions import Positions
     from rheostat.sites.site import Site
     from rheostat.studies.run import run_study
+    from rheostat.sweeps.grids import adding_cells, combined_cells, scaling_cells
+    from rheostat.sweeps.summary import summarise
+    from rheostat.sweeps.targets import targets, windows
     from rheostat.tracing.activation_patching import patch_activations
 
 __version__ = "0.1.0"
@@ -52,12 +55,18 @@ _HOMES = {
     "Scale": "rheostat.edit.arithmetic",
     "Site": "rheostat.sites.site",
     "Zero": "rheostat.edit.arithmetic",
+    "adding_cells": "rheostat.sweeps.grids",
     "block_taps": "rheostat.models.anatomy",
+    "combined_cells": "rheostat.sweeps.grids",
     "load": "rheostat.model",
     "measure": "rheostat.metrics.measure",
     "patch_activations": "rheostat.tracing.activation_patching",
     "patching_cells": "rheostat.engine.cells",
     "run_study": "rheostat.studies.run",
+    "scaling_cells": "rheostat.sweeps.grids",
+    "summarise": "rheostat.sweeps.summary",
+    "targets": "rheostat.sweeps.targets",
+    "windows": "rheostat.sweeps.targets",
     "write_record": "rheostat.report.folder",
 }
 
@@ -83,12 +92,18 @@ __all__ = [
     "Scale",
     "Site",
     "Zero",
+    "adding_cells",
     "block_taps",
+    "combined_cells",
     "load",
     "measure",
     "patch_activations",
     "patching_cells",
     "run_study",
+    "scaling_cells",
+    "summarise",
+    "targets",
+    "windows",
     "write_record",
 ]
 

@@ -49,7 +49,7 @@ def test_adding_adds_the_labelled_vector_at_the_labelled_place_and_nowhere_else(
         wanted = torch.zeros_like(clean)
         wanted[tokens(said["position"])] = said["strength"] * vector
         torch.testing.assert_close(moved, wanted, rtol=0, atol=1e-9)
-        assert (said["draw"] > 0) == said["control"]
+        assert (said["control_draw"] > 0) == said["control"]
 
 
 def test_scaling_multiplies_the_labelled_units_and_factor_0_erases_them(model):
@@ -127,7 +127,7 @@ def test_a_random_direction_depends_on_what_it_is_for_and_on_nothing_else(model)
     def drawn(sites: str, names: list[str], **options: int) -> dict[tuple[object, ...], tuple[float, ...]]:
         cells = adding_cells(targets(model, sites), dict.fromkeys(names, GLAD), **options)
         return {
-            tuple(cell.labels[label] for label in ("site", "direction", "draw")): tuple(
+            tuple(cell.labels[label] for label in ("site", "direction", "control_draw")): tuple(
                 cell.plan.edits[0].source.tolist()
             )
             for cell in cells

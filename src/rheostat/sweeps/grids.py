@@ -34,8 +34,8 @@ def adding_cells(
 ) -> list[Cell]:
     """Return one cell per target, direction and strength, and the same with random directions of equal length.
 
-    Labels: those of the target, and direction (its name), strength, control, draw (0 for the direction itself, 1 to
-    `controls` for the random ones).
+    Labels: those of the target, and direction (its name), strength, control, control_draw (0 for the direction itself,
+    1 to `controls` for the random ones).
 
     Args:
         targets: where; see `targets` and `windows`.
@@ -60,7 +60,7 @@ def adding_cells(
                         for site, vector in vectors.items()
                     )
                 )
-                labels = {"direction": name, "strength": strength, "control": draw > 0, "draw": draw}
+                labels = {"direction": name, "strength": strength, "control": draw > 0, "control_draw": draw}
                 cells.append(Cell(plan, {**target.labels, **labels}))
     return cells
 
@@ -70,7 +70,8 @@ def scaling_cells(
 ) -> list[Cell]:
     """Return one cell per target and factor: activations times the factor, 0 erases them.
 
-    Labels: those of the target, and factor, control, draw (0 for the target itself, 1 to `controls` for random units).
+    Labels: those of the target, and factor, control, control_draw (0 for the target itself, 1 to `controls` for random
+    units).
 
     Args:
         targets: where; see `targets` and `windows`.
@@ -93,7 +94,7 @@ def scaling_cells(
                 else Scale(site, factor, positions=target.positions, units=units)
                 for site in target.sites
             ]
-            labels = {"factor": factor, "control": draw > 0, "draw": draw}
+            labels = {"factor": factor, "control": draw > 0, "control_draw": draw}
             cells.append(Cell(Plan(tuple(edits)), {**target.labels, **labels}))
     return cells
 
