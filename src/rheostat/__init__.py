@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rheostat.sites.site import Site
     from rheostat.studies.run import run_study
     from rheostat.tracing.activation_patching import patch_activations
+    from rheostat.tracing.attribution_patching import attribute_patching
 
 __version__ = "0.1.0"
 
@@ -52,6 +53,7 @@ _HOMES = {
     "Scale": "rheostat.edit.arithmetic",
     "Site": "rheostat.sites.site",
     "Zero": "rheostat.edit.arithmetic",
+    "attribute_patching": "rheostat.tracing.attribution_patching",
     "block_taps": "rheostat.models.anatomy",
     "load": "rheostat.model",
     "measure": "rheostat.metrics.measure",
@@ -83,6 +85,7 @@ __all__ = [
     "Scale",
     "Site",
     "Zero",
+    "attribute_patching",
     "block_taps",
     "load",
     "measure",
