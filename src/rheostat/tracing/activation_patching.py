@@ -90,6 +90,6 @@ def cells_at(source: Activations, places: pd.DataFrame) -> list[Cell]:
             raise BadArgument(f"the source of patching does not hold position {place['position']}.")
         units = (int(place["unit"]),) if "unit" in place else None
         value = source[place["site"]][0, held[place["position"]]]
-        labels = {name: place[name] for name in ("site", "position", "unit") if name in place}
+        labels: dict[str, object] = {name: place[name] for name in ("site", "position", "unit") if name in place}
         cells.append(Cell(Replace(place["site"], value, positions=int(place["position"]), units=units), labels))
     return cells

@@ -146,12 +146,13 @@ class Patching:
         best = ranked.drop_duplicates(["block", "unit"])
         where = "its token of largest effect" if self.table["position"].nunique() > 1 else self._only_token()
         if self.table["unit"].max() < MOST_COLUMNS:
-            cells = best.assign(x="unit " + best["unit"].astype(str), order=best["unit"])
-            return self._grid(cells, f"unit, at {where}")
+            unit = "head" if self.kind == "heads" else "unit"
+            cells = best.assign(x=f"{unit} " + best["unit"].astype(str), order=best["unit"])
+            return self._grid(cells, f"{unit}, at {where}")
         place = best.groupby("block").cumcount() + 1
         named = best["unit"].astype(str) + " @" + best["position"].astype(str)
         shown = best.assign(order=place, x="no. " + place.astype(str), text=named)[place <= STRONGEST]
-        return self._grid(shown, f"the strongest units of the block, each at {where} (unit @token)")
+        return self._grid(shown, "the strongest units of the block, as unit @token")
 
     def rows(self) -> list[dict[Hashable, Any]]:
         """Return JSON-able rows {block, position, token, logit_difference, score}, and unit where there is one."""

@@ -47,6 +47,11 @@ class Agreement:
         pairs = self.groups()[group].groupby("pair", sort=False)
         return np.array([correlation(one[guess].to_numpy(), one["effect"].to_numpy()) for _, one in pairs])
 
+    def error_per_pair(self, group: str, guess: str = "estimate") -> Values:
+        """Return the relative error of the guesses for each pair: 0 is exact, 1 no better than guessing 0."""
+        error, size = squares(self.groups()[group], guess).T
+        return np.asarray(np.sqrt(error / size))
+
     def table(self, seed: int) -> pd.DataFrame:
         """Return a row per group: mean correlations with intervals, the controls', and the relative error."""
         rows = []

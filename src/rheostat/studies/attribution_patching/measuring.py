@@ -23,6 +23,8 @@ from rheostat.tracing.attribution_patching import Attribution, attributions
 KINDS = ("resid_pre", "attn_out", "mlp_out", "heads", "neurons")
 WHOLE = ("resid_pre", "attn_out", "mlp_out")
 """Kinds that are patched as a whole; the others unit by unit."""
+N_HEADS = 200
+"""Random single heads at single tokens, per pair."""
 N_NEURONS = 40
 """Of the neurons so many with the largest estimates, and as many random ones."""
 SMALL = 0.02
@@ -71,10 +73,13 @@ def _kind(kind: str, guesses: dict[str, Attribution], seed: int) -> pd.DataFrame
         table.insert(2, "unit", -1)
     table.insert(0, "group", kind)
     table.insert(2, "block", table["site"].str.split(".").str[1].astype(int))
+    draw = np.random.default_rng(seed)
+    if kind == "heads":
+        return table.loc[np.sort(draw.choice(len(table), min(N_HEADS, len(table)), replace=False))]
     if kind != "neurons":
         return table
     order = table["estimate"].abs().sort_values(ascending=False, kind="stable").index
-    drawn = np.random.default_rng(seed).choice(order[N_NEURONS:], N_NEURONS, replace=False)
+    drawn = draw.choice(order[N_NEURONS:], N_NEURONS, replace=False)
     top, random = table.loc[order[:N_NEURONS]], table.loc[np.sort(drawn)]
     return pd.concat([top.assign(group="neurons, top"), random.assign(group="neurons, random")], ignore_index=True)
 

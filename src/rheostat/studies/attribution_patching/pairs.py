@@ -25,7 +25,9 @@ class Job:
     @property
     def first(self) -> int:
         """The first token in which the two prompts differ: before it nothing can be patched."""
-        return next(place for place, (a, b) in enumerate(zip(self.rows[0].ids, self.rows[1].ids, strict=True)) if a != b)
+        return next(
+            place for place, (a, b) in enumerate(zip(self.rows[0].ids, self.rows[1].ids, strict=True)) if a != b
+        )
 
 
 def metric_of(pair: PromptPair) -> LogitDifference:

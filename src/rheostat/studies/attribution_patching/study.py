@@ -10,7 +10,7 @@ from rheostat.base.shapes import Figure, Profile, Scatter
 from rheostat.metrics.statistics import Values, bootstrap_mean, paired_difference
 from rheostat.model import Model
 from rheostat.studies.attribution_patching.agreement import Agreement
-from rheostat.studies.attribution_patching.measuring import KINDS, N_NEURONS, SMALL, STEPS, measure_pair
+from rheostat.studies.attribution_patching.measuring import KINDS, N_HEADS, N_NEURONS, SMALL, STEPS, measure_pair
 from rheostat.studies.attribution_patching.pairs import jobs
 from rheostat.studies.record import Measurement, Section, Verdict, VerdictName
 from rheostat.studies.study import Context, Findings, Study
@@ -20,12 +20,14 @@ STATEMENT = (
     "Attribution patching approximates activation patching well where the patched activation is small (heads, neurons, "
     "late blocks) and poorly in the residual stream of early blocks."
 )
-N_PAIRS, N_PAIRS_QUICK = 24, 4
+N_PAIRS, N_PAIRS_QUICK = 20, 4
 UNIT = "prompt pairs"
 DRAWN_PER_GROUP = 150
 """Points per group in the scatter plots."""
 SHOWN = ("resid_pre", "attn_out", "mlp_out", "heads", "neurons, top")
 PLANTED = "resid_pre, small step"
+EARLY, LATE = "resid_pre, early half", "resid_pre, late half"
+CORRELATION, ERROR, STREAM = "correlation of estimate and effect", "relative error of the estimate", "residual stream"
 
 
 def measure(model: Model, context: Context) -> pd.DataFrame:
@@ -39,7 +41,7 @@ def measure(model: Model, context: Context) -> pd.DataFrame:
             "pair": [job.pair.clean_prompt, job.pair.corrupt_prompt, job.pair.clean_answer, job.pair.corrupt_answer],
             "other": [job.other.clean_prompt, job.other.corrupt_prompt],
             "seed": seed,
-            "settings": [*KINDS, N_NEURONS, SMALL, STEPS],
+            "settings": [*KINDS, N_HEADS, N_NEURONS, SMALL, STEPS],
         }
         compute = partial(measure_pair, model, job, seed=seed)
         table = context.step(f"pair-{model.name}-{number}", params, compute)
@@ -58,7 +60,7 @@ def run(context: Context) -> Findings:
     joined = pd.concat([table.assign(model=name) for name, table in tables.items()], ignore_index=True)
     return Findings(
         verdicts=(verdict,),
-        sections=sections(found, figures),
+        sections=sections(found, figures, context.seed),
         tables={
             "agreement": joined[["model", *joined.columns.drop("model")]],
             **{f"cells-{name}": one.cells for name, one in found.items()},
@@ -69,7 +71,10 @@ def run(context: Context) -> Findings:
 
 
 def compare(name: str, found: Agreement, seed: int) -> list[Measurement]:
-    """Return the comparisons that decide: small sites against another pair's gradient, and against the stream."""
+    """Return the comparisons that decide: do small places agree at all, and better than the early residual stream?
+
+    Agreement has two sides, and both decide: the correlation over a pair's cells, which knows no scale, and the error.
+    """
 
     def measurement(quantity: str, effect: Values, control: Values, control_name: str) -> Measurement:
         known = np.isfinite(effect) & np.isfinite(control)
@@ -90,24 +95,18 @@ def compare(name: str, found: Agreement, seed: int) -> list[Measurement]:
     def own(group: str) -> Values:
         return found.per_pair(group, "estimate")
 
-    early = own("resid_pre, early half")
+    error = found.error_per_pair
     return [
         *(
             measurement(
-                f"Pearson correlation of estimate and effect, {group}",
-                own(group),
-                found.per_pair(group, "other"),
-                "another pair's gradient",
+                f"{CORRELATION}, {group}", own(group), found.per_pair(group, "other"), "another pair's gradient"
             )
             for group in ("heads", "neurons, random")
         ),
-        measurement("Pearson correlation, heads", own("heads"), early, "residual stream, early half of the blocks"),
-        measurement(
-            "Pearson correlation, residual stream, late half of the blocks",
-            own("resid_pre, late half"),
-            early,
-            "residual stream, early half",
-        ),
+        measurement(f"{CORRELATION}, heads", own("heads"), own(EARLY), f"{STREAM}, early half of the blocks"),
+        measurement(f"{CORRELATION}, {STREAM}, late half of the blocks", own(LATE), own(EARLY), "its early half"),
+        measurement(f"{ERROR}, {STREAM}, early half of the blocks", error(EARLY), error("heads"), "heads"),
+        measurement(f"{ERROR}, {STREAM}, early half of the blocks", error(EARLY), error(LATE), "its late half"),
     ]
 
 
@@ -125,7 +124,7 @@ def judge(deciding: Sequence[Measurement], planted: Mapping[str, float]) -> Verd
 
 def reason(deciding: Sequence[Measurement], planted: Mapping[str, float]) -> str:
     """Return which comparisons hold, and that the estimate is exact where it must be."""
-    missing = [f"{one.quantity} ({one.model})" for one in deciding if one.low <= 0]
+    missing = [f"{one.quantity} against {one.control_name} ({one.model})" for one in deciding if one.low <= 0]
     small = ", ".join(f"{value:.3f} on {name}" for name, value in planted.items())
     held = f"{len(deciding) - len(missing)} of {len(deciding)} comparisons lie above zero"
     return (
@@ -146,7 +145,7 @@ def draw(name: str, found: Agreement, seed: int) -> list[Figure]:
     return [
         Scatter(
             name=f"estimate-and-effect-{name}",
-            title=f"What the gradient estimates and what patching does, {name}",
+            title=f"Estimate and effect of patching, {name}",
             x_label="estimate: gradient × difference (nats)",
             y_label="effect of patching (nats)",
             table=points.rename(columns={"estimate": "x", "effect": "y", "group": "series"})[["x", "y", "series"]],
@@ -159,20 +158,20 @@ def draw(name: str, found: Agreement, seed: int) -> list[Figure]:
             x_label="block",
             y_label="error relative to the effects (root mean squares)",
             table=found.errors_by_block(("resid_pre", "attn_out", "mlp_out", "heads", PLANTED), seed),
-            reference={"no better than estimating 0": 1.0},
+            reference={"estimating 0": 1.0},
             note=f"Bands: 95 % bootstrap intervals over n = {n} prompt pairs. Small step: {SMALL:.0%} of the way, where "
             "the estimate must hold.",
         ),
     ]
 
 
-def sections(found: Mapping[str, Agreement], figures: Sequence[Figure]) -> tuple[Section, ...]:
+def sections(found: Mapping[str, Agreement], figures: Sequence[Figure], seed: int) -> tuple[Section, ...]:
     """Return the page's text."""
     names = [figure.name for figure in figures]
     lines = []
     for name, one in found.items():
         for group in ("heads", "neurons, random", "attn_out", "mlp_out", "resid_pre"):
-            interval = bootstrap_mean(one.per_pair(group, "estimate"), seed=0)
+            interval = bootstrap_mean(one.per_pair(group, "estimate"), seed=seed)
             lines.append(f"{name}, {group}: {interval}")
     return (
         Section(
@@ -183,8 +182,8 @@ def sections(found: Mapping[str, Agreement], figures: Sequence[Figure]) -> tuple
             "a pair, over its cells, and averaged over pairs.\n\n"
             "Pearson correlations, mean over pairs with 95 % interval: " + "; ".join(lines) + ".\n\n"
             f"Columns of the table: path, the gradient averaged over {STEPS} steps between the two prompts' "
-            "embeddings; other, another pair's gradient; random, a direction of the gradient's length. Neurons: the "
-            f"{N_NEURONS} with the largest estimates, and {N_NEURONS} random others, per pair.",
+            f"embeddings; other, another pair's gradient; random, a direction of its length. Per pair: {N_HEADS} "
+            f"random heads, the {N_NEURONS} neurons with the largest estimates, and {N_NEURONS} random others.",
             tuple(name for name in names if name.startswith("estimate")),
             ("agreement",),
         ),
