@@ -1,4 +1,4 @@
-"""Attribution patching, one gradient for all places, against activation patching, a run per place (which shares work)."""
+"""Attribution patching, one gradient for all places, against activation patching as a sweep, which shares work."""
 
 from dataclasses import dataclass
 from functools import partial

@@ -66,8 +66,8 @@ def command(
 ) -> None:
     """Patch activations of a clean prompt into a corrupted run.
 
-    The score is 0 where the answer stays that of the corrupted run, and 1 where it becomes that of the clean one. Single
-    heads and neurons are shown as blocks × units, each at the token where it does most.
+    The score is 0 where the answer stays that of the corrupted run, and 1 where it becomes that of the clean one.
+    Single heads are shown as blocks × heads, each at the token where it does most; of neurons the strongest of a block.
     """
     options.check_output("--png", png, ".png", overwrite=overwrite)
     options.check_output("--html", html, ".html", ".htm", overwrite=overwrite)
@@ -79,9 +79,7 @@ def command(
     from rheostat.tracing.activation_patching import patch_activations
     from rheostat.tracing.attribution_patching import attribute_patching
 
-    patching: Callable[..., Patching] = (
-        partial(attribute_patching, steps=steps or 1) if estimate else patch_activations
-    )
+    patching: Callable[..., Patching] = partial(attribute_patching, steps=steps or 1) if estimate else patch_activations
     found = patching(
         load(model, dtype=dtype, device=device, attention=attention),
         clean,

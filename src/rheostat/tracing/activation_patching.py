@@ -74,7 +74,7 @@ def patch_activations(
         cells = cells_at(activations, estimate.table)
     table = sweep(network, [pair.target], cells, pair.metric)
     table = table.rename(columns={pair.metric.column: "logit_difference"}).drop(columns=["cell", "prompt"])
-    return pair.patching(network, kind, table, estimated=False)
+    return pair.patching(network, kind, table, estimated=False, top=top)
 
 
 def cells_at(source: Activations, places: pd.DataFrame) -> list[Cell]:

@@ -155,7 +155,7 @@ def attribute_patching(
     if top is not None:
         table = table.loc[table["effect"].abs().sort_values(ascending=False, kind="stable").index[:top]]
     table = table.assign(logit_difference=pair.unchanged + table["effect"]).drop(columns="effect")
-    return pair.patching(network, kind, table, estimated=True)
+    return pair.patching(network, kind, table, estimated=True, top=top)
 
 
 def check_top(top: int | None) -> None:

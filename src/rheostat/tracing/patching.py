@@ -80,7 +80,9 @@ class Pair:
         """Logit difference of the target's run as it is."""
         return self.values[self.direction == "denoise"]
 
-    def patching(self, network: Network, kind: str, table: pd.DataFrame, *, estimated: bool) -> "Patching":
+    def patching(
+        self, network: Network, kind: str, table: pd.DataFrame, *, estimated: bool, top: int | None
+    ) -> "Patching":
         """Complete a table {site, position, [unit], logit_difference}."""
         tokens = self.rows[self.direction == "denoise"].ids
         table = table.reset_index(drop=True)
@@ -98,6 +100,7 @@ class Pair:
             prompts=(_text(self.rows[0]), _text(self.rows[1])),
             answers=(str(self.metric.answer), str(self.metric.other)),
             estimated=estimated,
+            top=top,
         )
 
 
@@ -122,6 +125,8 @@ class Patching:
     """The answer, and the one that it is compared with."""
     estimated: bool = False
     """Whether the rows are attribution patching's estimates rather than measured runs."""
+    top: int | None = None
+    """The rows are the places of so many largest estimates; None: all places."""
 
     @property
     def unchanged(self) -> float:
@@ -184,7 +189,7 @@ class Patching:
             table=table,
             note=f"Clean: “{self.prompts[0]}”. Corrupted: “{self.prompts[1]}”. Logit difference of {self.answers[0]!r} "
             f"and {self.answers[1]!r}: clean {self.clean:.2f}, corrupted {self.corrupted:.2f} nats. n = 1 pair, "
-            f"{how}.",
+            f"{how}." + ("" if self.top is None else f" Only the {len(self.table)} places of largest estimate."),
             centre=self.unchanged,
         )
 

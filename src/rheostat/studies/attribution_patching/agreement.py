@@ -1,4 +1,4 @@
-"""How well guesses agree with measured effects: correlations within each pair, errors by block, resampled over pairs."""
+"""How well guesses agree with measured effects: correlations within pairs, errors by block, resampled over pairs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

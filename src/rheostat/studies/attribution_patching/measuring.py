@@ -1,8 +1,8 @@
 """Every cell of one pair: what patching it does, and what the gradient said beforehand.
 
-Estimates: `estimate` by the gradient of the target's run, `path` by the gradient averaged along the path between the two
-prompts. Controls: `other`, the same differences with another pair's gradient, and `random`, with a random direction of
-the gradient's length. Places before the first token in which the prompts differ are left out: all would be zero.
+Estimates: `estimate` by the gradient of the target's run, `path` by the gradient averaged along the path between the
+two prompts. Controls: `other`, the same differences with another pair's gradient, and `random`, with a random direction
+of the gradient's length. Places before the first token in which the prompts differ are left out: all would be zero.
 """
 
 from collections.abc import Mapping

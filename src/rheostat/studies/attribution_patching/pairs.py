@@ -1,4 +1,4 @@
-"""The pairs of prompts that a model answers, each with another pair of the same length whose gradient is its control."""
+"""The pairs of prompts that a model answers, each with another pair of the same length, whose gradient is a control."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

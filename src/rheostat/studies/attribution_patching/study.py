@@ -27,6 +27,7 @@ DRAWN_PER_GROUP = 150
 SHOWN = ("resid_pre", "attn_out", "mlp_out", "heads", "neurons, top")
 PLANTED = "resid_pre, small step"
 EARLY, LATE = "resid_pre, early half", "resid_pre, late half"
+OTHER = "another pair's gradient"
 CORRELATION, ERROR, STREAM = "correlation of estimate and effect", "relative error of the estimate", "residual stream"
 
 
@@ -111,7 +112,7 @@ def compare(name: str, found: Agreement, seed: int) -> list[Measurement]:
 
 
 def judge(deciding: Sequence[Measurement], planted: Mapping[str, float]) -> VerdictName:
-    """Return `reproduced` when every interval lies above zero, `partly` when some do, else what the small step allows."""
+    """Return `reproduced` when all intervals lie above zero, `partly` when some do, else what the small step allows."""
     above = [one.low > 0 for one in deciding]
     if all(above):
         return "reproduced"
@@ -159,8 +160,8 @@ def draw(name: str, found: Agreement, seed: int) -> list[Figure]:
             y_label="error relative to the effects (root mean squares)",
             table=found.errors_by_block(("resid_pre", "attn_out", "mlp_out", "heads", PLANTED), seed),
             reference={"estimating 0": 1.0},
-            note=f"Bands: 95 % bootstrap intervals over n = {n} prompt pairs. Small step: {SMALL:.0%} of the way, where "
-            "the estimate must hold.",
+            note=f"Bands: 95 % bootstrap intervals over n = {n} prompt pairs. Small step: {SMALL:.0%} of the way, "
+            "where the estimate must hold.",
         ),
     ]
 
