@@ -30,7 +30,7 @@ STUDIES: dict[str, StudyCard] = {
             name="attribution-patching",
             title="Attribution patching: how well one gradient estimates a run per place",
             source="Nanda, “Attribution patching: activation patching at industrial scale” (2023)",
-            minutes="10 / 1",
+            minutes="30 / 3",
             home="rheostat.studies.attribution_patching:STUDY",
         ),
     )
