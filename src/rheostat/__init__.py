@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from rheostat.sweeps.summary import summarise
     from rheostat.sweeps.targets import targets, windows
     from rheostat.tracing.activation_patching import patch_activations
+    from rheostat.tracing.attribution_patching import attribute_patching
 
 __version__ = "0.1.0"
 
@@ -56,6 +57,7 @@ _HOMES = {
     "Site": "rheostat.sites.site",
     "Zero": "rheostat.edit.arithmetic",
     "adding_cells": "rheostat.sweeps.grids",
+    "attribute_patching": "rheostat.tracing.attribution_patching",
     "block_taps": "rheostat.models.anatomy",
     "combined_cells": "rheostat.sweeps.grids",
     "load": "rheostat.model",
@@ -93,6 +95,7 @@ __all__ = [
     "Site",
     "Zero",
     "adding_cells",
+    "attribute_patching",
     "block_taps",
     "combined_cells",
     "load",

@@ -98,6 +98,35 @@ def test_patch_json_has_a_row_per_block_and_token(type_in: Type, tiny: str):
 
 
 @pytest.mark.parametrize(
+    ("given", "rows"),
+    [
+        (("--site", "heads"), 2 * 5 * 2),
+        (("--site", "heads", "--whole"), 2 * 5),
+        (("--site", "neurons", "--position", "last", "--top", "7"), 7),
+        (("--site", "resid_pre", "--estimate", "--steps", "2"), 2 * 5),
+        (("--site", "heads", "--estimate", "--top", "3"), 3),
+    ],
+)
+def test_patch_takes_single_units_and_estimates(type_in: Type, tiny: str, given: tuple[str, ...], rows: int):
+    pair = (PROMPT, "The capital of France is", "--answer", " Berlin", "--versus", " Paris", "--model", tiny, *given)
+    typed = type_in("patch", *pair, "--json", "--png", "patch.png")
+    assert typed.code == 0, typed.err
+    assert len(json.loads(typed.out)) == rows
+    assert ("unit" in json.loads(typed.out)[0]) == ("--whole" not in given and "resid_pre" not in given)
+    assert "strongest" in type_in("patch", *pair).out or "unit" not in json.loads(typed.out)[0]
+
+
+@pytest.mark.parametrize(
+    ("given", "says"), [(("--steps", "3"), "without --estimate"), (("--site", "pattern"), "heads or attn_out")]
+)
+def test_patch_refuses_what_it_cannot_do(type_in: Type, tiny: str, given: tuple[str, ...], says: str):
+    pair = (PROMPT, "The capital of France is", "--answer", " Berlin", "--versus", " Paris", "--model", tiny, *given)
+    typed = type_in("patch", *pair)
+    assert (typed.code, typed.out) == (2, "")
+    assert says in typed.err and typed.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
     ("command", "columns"),
     [
         (["models"], {"name", "licence", "cached"}),

@@ -40,7 +40,7 @@ def test_the_first_stream_of_the_changed_token_carries_everything_and_the_others
     assert first.drop(2).tolist() == pytest.approx([0] * 4, abs=1e-9)
 
 
-def test_heads_are_patched_one_by_one_and_shown_as_units():
+def test_heads_are_patched_one_by_one_and_shown_beside_each_other():
     model = load_toy("gpt2")
     found = patch_activations(model, CLEAN, CORRUPT, answer=3, versus=4, kind="heads", positions="last", by_unit=True)
     assert len(found.table) == 3 * 4
@@ -48,7 +48,7 @@ def test_heads_are_patched_one_by_one_and_shown_as_units():
     edit = rh.Replace("blocks.1.heads", acts, positions="last", units=(2,))
     row = found.table[(found.table["block"] == 1) & (found.table["unit"] == 2)].iloc[0]
     assert row["logit_difference"] == pytest.approx(difference(model, CORRUPT, edit), abs=1e-9)
-    assert set(found.grid().table["x"]) == {f"unit {unit}" for unit in range(4)}
+    assert set(found.grid().table["x"]) == {f"head {head}" for head in range(4)}
     assert set(found.rows()[0]) == {"block", "position", "token", "unit", "logit_difference", "score"}
 
 

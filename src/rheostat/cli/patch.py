@@ -1,16 +1,25 @@
 """`rheostat patch`: which activations carry the answer."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from rheostat.base.errors import BadArgument
 from rheostat.cli import options
+
+if TYPE_CHECKING:
+    from rheostat.tracing.patching import Patching
 
 EXAMPLE = (
     'Example: rheostat patch "The capital of Germany is" "The capital of France is" '
     '--answer " Berlin" --versus " Paris" --html patch.html'
 )
+N_NEURONS = 100
+"""Single neurons that are patched unless said otherwise: those of largest estimate."""
+N_SHOWN = 10
 
 
 def command(
@@ -28,7 +37,24 @@ def command(
         Literal["denoise", "noise"],
         typer.Option(help="denoise: clean activations into the corrupted run; noise: the reverse."),
     ] = "denoise",
-    by_unit: Annotated[bool, typer.Option("--by-unit", help="Patch each head, neuron or dimension alone.")] = False,
+    by_unit: Annotated[
+        bool | None,
+        typer.Option(
+            "--by-unit/--whole",
+            help="Each head, neuron or dimension alone, or all of a token together. Default: heads and neurons alone.",
+        ),
+    ] = None,
+    top: Annotated[
+        int | None,
+        typer.Option(help="Only the places of largest estimate. Default: 100 single neurons, else all.", min=1),
+    ] = None,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Attribution patching: estimate by one gradient instead of running each.")
+    ] = False,
+    steps: Annotated[
+        int | None,
+        typer.Option(help="With --estimate: average the gradient over so many steps between the prompts.", min=1),
+    ] = None,
     model: options.ModelOption = options.DEFAULT_MODEL,
     json: options.JsonOption = False,
     png: Annotated[Path | None, typer.Option(help="Write the picture here (.png).")] = None,
@@ -41,13 +67,20 @@ def command(
     """Patch activations of a clean prompt into a corrupted run.
 
     The score is 0 where the answer stays that of the corrupted run, and 1 where it becomes that of the clean one.
+    Single heads are shown as blocks × heads, each at the token where it does most; of neurons the strongest of a block.
     """
     options.check_output("--png", png, ".png", overwrite=overwrite)
     options.check_output("--html", html, ".html", ".htm", overwrite=overwrite)
+    if steps is not None and not estimate:
+        raise BadArgument(f"--steps {steps} says nothing without --estimate. Give --estimate too, or leave it out.")
+    alone = site in ("heads", "neurons") if by_unit is None else by_unit
+    limit = N_NEURONS if top is None and alone and site == "neurons" else top
     from rheostat.model import load
     from rheostat.tracing.activation_patching import patch_activations
+    from rheostat.tracing.attribution_patching import attribute_patching
 
-    found = patch_activations(
+    patching: Callable[..., Patching] = partial(attribute_patching, steps=steps or 1) if estimate else patch_activations
+    found = patching(
         load(model, dtype=dtype, device=device, attention=attention),
         clean,
         corrupt,
@@ -56,15 +89,19 @@ def command(
         kind=site,
         positions=options.positions(position),
         direction=direction,
-        by_unit=by_unit,
+        by_unit=alone,
+        top=limit,
     )
     grid = found.grid()
     if json:
         options.print_json(found.rows())
     else:
-        from rheostat.report.terminal import grid_table
+        from rheostat.report.terminal import frame_table, grid_table
 
         options.console().print(grid_table(grid))
+        if alone:
+            shown = found.strongest(N_SHOWN)
+            options.console().print(frame_table(shown.drop(columns="site"), f"The {len(shown)} strongest"))
     if png is not None:
         from rheostat.report.figures import png as drawn
 

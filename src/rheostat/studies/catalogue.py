@@ -26,5 +26,12 @@ STUDIES: dict[str, StudyCard] = {
             minutes="20 / 1",
             home="rheostat.studies.decoding:STUDY",
         ),
+        StudyCard(
+            name="attribution-patching",
+            title="Attribution patching: how well one gradient estimates a run per place",
+            source="Nanda, “Attribution patching: activation patching at industrial scale” (2023)",
+            minutes="30 / 3",
+            home="rheostat.studies.attribution_patching:STUDY",
+        ),
     )
 }

@@ -5,71 +5,19 @@ puts the corrupted prompt's into the clean run and finds what is necessary (Heim
 interpret activation patching, arXiv:2404.15255). Introduced as causal mediation by Vig et al. 2020 (arXiv:2004.12265).
 """
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
-
 import pandas as pd
 
 from rheostat.base.errors import BadArgument
-from rheostat.base.shapes import Grid
-from rheostat.engine.cells import patching_cells
-from rheostat.engine.forward import capture, run
-from rheostat.metrics.measure import measure
-from rheostat.metrics.score import patching_score
-from rheostat.metrics.tokens import LogitDifference
+from rheostat.capture.activations import Activations
+from rheostat.edit.patching import Replace
+from rheostat.engine.cells import Cell, patching_cells
+from rheostat.engine.forward import capture
 from rheostat.models.network import Network
-from rheostat.models.tokens import Prompt, Row
+from rheostat.models.tokens import Prompt
 from rheostat.sites.positions import PositionsLike
 from rheostat.sweeps.sweep import sweep
-
-Direction = Literal["denoise", "noise"]
-DIRECTIONS = ("denoise", "noise")
-
-
-@dataclass(frozen=True)
-class Patching:
-    """How far each patched activation moved the answer."""
-
-    table: pd.DataFrame
-    """Rows {site, block, position, token, logit_difference, score}, and unit where each was patched alone."""
-    clean: float
-    """Logit difference of the clean run, in nats."""
-    corrupted: float
-    """Logit difference of the corrupted run."""
-    direction: Direction
-    kind: str
-    """Of the sites that were patched."""
-    model: str
-    prompts: tuple[str, str]
-    """The clean and the corrupted one."""
-    answers: tuple[str, str]
-    """The answer, and the one that it is compared with."""
-
-    def grid(self) -> Grid:
-        """Return blocks × tokens (or × units, at their best token), coloured by the score, centred on 0."""
-        across = "unit" if "unit" in self.table else "position"
-        best = self.table.loc[self.table.groupby(["block", across])["score"].apply(lambda s: s.abs().idxmax())]
-        cells = best.sort_values(["block", across], ascending=[False, True], kind="stable")
-        names = cells["unit"].map("unit {}".format) if across == "unit" else _named(cells)
-        into, origin = ("corrupted", "clean") if self.direction == "denoise" else ("clean", "corrupted")
-        return Grid(
-            name=f"patching-{self.kind}",
-            title=f"{self.kind} of the {origin} prompt put into the {into} run, {self.model}",
-            x_label="unit (at the token with the largest score)" if across == "unit" else "token of the prompt",
-            y_label="block",
-            value_label="score: 0 corrupted, 1 clean",
-            table=pd.DataFrame({"x": names, "y": cells["block"], "value": cells["score"].round(3)}).reset_index(
-                drop=True
-            ),
-            note=f"Clean: “{self.prompts[0]}”. Corrupted: “{self.prompts[1]}”. Logit difference of {self.answers[0]!r} "
-            f"and {self.answers[1]!r}: clean {self.clean:.2f}, corrupted {self.corrupted:.2f} nats. n = 1 pair.",
-            centre=0.0,
-        )
-
-    def rows(self) -> list[dict[Hashable, Any]]:
-        """Return JSON-able rows {block, position, token, logit_difference, score}, and unit where there is one."""
-        return self.table.drop(columns="site").to_dict("records")
+from rheostat.tracing.attribution_patching import attribute_patching, check_top
+from rheostat.tracing.patching import Direction, Pair, Patching, site_pattern
 
 
 def patch_activations(
@@ -83,6 +31,7 @@ def patch_activations(
     positions: PositionsLike = "all",
     direction: Direction = "denoise",
     by_unit: bool = False,
+    top: int | None = None,
 ) -> Patching:
     """Patch one kind of site, block by block and token by token.
 
@@ -92,55 +41,55 @@ def patch_activations(
         corrupt: a prompt with as many tokens whose answer is `versus`.
         answer: one token, such as `" Berlin"`.
         versus: the token that it is compared with.
-        kind: of the sites: `resid_pre`, `attn_out`, `mlp_out`, `heads`, `neurons`, …
+        kind: of the sites: `resid_pre`, `attn_out`, `mlp_out`, `heads`, `neurons`, …, or `embed`, `final`, `logits`.
         positions: tokens to patch.
         direction: `denoise`: clean activations into the corrupted run; `noise`: the reverse.
         by_unit: patch each head (of `heads`), neuron or dimension alone.
+        top: patch only so many places: those of the largest estimate by attribution patching; None: all.
 
     Raises:
-        BadArgument: the prompts differ in length, the two runs prefer the answer equally, or an unknown direction.
+        BadArgument: the prompts differ in length, the two runs prefer the answer equally, an unknown direction, or
+            `top` is below 1.
         NotOneToken, SiteNotOffered, PositionNotFound
     """
-    if direction not in DIRECTIONS:
-        raise BadArgument(f"direction={direction!r}: one of {', '.join(DIRECTIONS)}.")
-    rows = [network.row(prompt) for prompt in (clean, corrupt)]
-    _check_lengths(network, rows)
-    metric = LogitDifference(answer, versus)
-    values = [measure(metric, network, [one], run(network, [one])).values[0] for one in (clean, corrupt)]
-    source, target = (clean, corrupt) if direction == "denoise" else (corrupt, clean)
-    activations = capture(network, [source], f"blocks.*.{kind}", positions=positions)
-    table = sweep(network, [target], patching_cells(activations, by_unit=by_unit), metric)
-    table = table.rename(columns={metric.column: "logit_difference"}).drop(columns=["cell", "prompt"])
-    tokens = rows[0 if target is clean else 1].ids
-    table.insert(1, "block", table["site"].str.split(".").str[1].astype(int))
-    table.insert(3, "token", [_shown(network, tokens[position]) for position in table["position"]])
-    table["score"] = patching_score(table["logit_difference"].to_numpy(), clean=values[0], corrupted=values[1])
-    return Patching(
-        table=table,
-        clean=values[0],
-        corrupted=values[1],
-        direction=direction,
-        kind=kind,
-        model=network.name,
-        prompts=(_text(rows[0]), _text(rows[1])),
-        answers=(str(answer), str(versus)),
-    )
+    sites = site_pattern(network, kind)
+    check_top(top)
+    pair = Pair.of(network, clean, corrupt, answer=answer, versus=versus, direction=direction)
+    activations = capture(network, [pair.source], sites, positions=positions)
+    if top is None:
+        cells = patching_cells(activations, by_unit=by_unit)
+    else:
+        estimate = attribute_patching(
+            network,
+            clean,
+            corrupt,
+            answer=answer,
+            versus=versus,
+            kind=kind,
+            positions=positions,
+            direction=direction,
+            by_unit=by_unit,
+            top=top,
+        )
+        cells = cells_at(activations, estimate.table)
+    table = sweep(network, [pair.target], cells, pair.metric)
+    table = table.rename(columns={pair.metric.column: "logit_difference"}).drop(columns=["cell", "prompt"])
+    return pair.patching(network, kind, table, estimated=False, top=top)
 
 
-def _check_lengths(network: Network, rows: Sequence[Row]) -> None:
-    if len(rows[0]) == len(rows[1]):
-        return
-    spelled = "; ".join(f"{len(row)}: {' | '.join(_shown(network, token) for token in row.ids)}" for row in rows)
-    raise BadArgument(f"the two prompts need equally many tokens, place by place. They have {spelled}.")
+def cells_at(source: Activations, places: pd.DataFrame) -> list[Cell]:
+    """Return one cell per row of a table {site, position, [unit]}: that activation of `source` put there.
 
-
-def _named(cells: pd.DataFrame) -> "pd.Series[str]":
-    return cells["position"].astype(str) + " " + cells["token"]
-
-
-def _shown(network: Network, token: int) -> str:
-    return network.show_token(token) if network.tokenizer is not None else str(token)
-
-
-def _text(row: Row) -> str:
-    return row.text if row.text is not None else str(list(row.ids))
+    Raises:
+        BadArgument: `source` does not hold one of the positions.
+    """
+    cells = []
+    held = {position: index for index, position in enumerate(source.positions[0])}
+    for place in places.to_dict("records"):
+        if place["position"] not in held:
+            raise BadArgument(f"the source of patching does not hold position {place['position']}.")
+        units = (int(place["unit"]),) if "unit" in place else None
+        value = source[place["site"]][0, held[place["position"]]]
+        labels: dict[str, object] = {name: place[name] for name in ("site", "position", "unit") if name in place}
+        cells.append(Cell(Replace(place["site"], value, positions=int(place["position"]), units=units), labels))
+    return cells
