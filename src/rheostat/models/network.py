@@ -17,12 +17,24 @@ from rheostat.models.tokens import Prompt, Row, Tokens
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What `load` was given, so that another process can load the same network."""
+
+    source: str
+    """A name, or the full path of a folder or file."""
+    revision: str | None = None
+    trust_remote_code: bool = False
+
+
+@dataclass(frozen=True)
 class Provenance:
     """Where a network came from, for records."""
 
     source: str
     revision: str = ""
     weight_hash: str | None = field(default=None, compare=False)
+    origin: Origin | None = field(default=None, compare=False)
+    """None where a module was handed over: nobody else can load it again."""
 
 
 class Network:
