@@ -37,6 +37,9 @@ def command(
     dtype: options.DtypeOption = "float32",
     device: options.DeviceOption = "cpu",
     attention: options.AttentionOption = None,
+    executor: options.ExecutorOption = "local",
+    address: options.AddressOption = None,
+    workers: options.WorkersOption = None,
 ) -> None:
     """Patch activations of a clean prompt into a corrupted run.
 
@@ -57,6 +60,9 @@ def command(
         positions=options.positions(position),
         direction=direction,
         by_unit=by_unit,
+        executor=executor,
+        address=address,
+        n_workers=workers,
     )
     grid = found.grid()
     if json:

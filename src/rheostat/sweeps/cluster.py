@@ -4,15 +4,15 @@ A local cluster is private: it listens on 127.0.0.1 alone, asks for a token that
 know, shows no dashboard and reports no usage statistics.
 """
 
+import importlib.util
 import logging
 import os
 import secrets
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import lru_cache
-from types import ModuleType
 from typing import Any
 
 from rheostat.base.errors import BadArgument, MissingExtra
@@ -20,54 +20,64 @@ from rheostat.base.errors import BadArgument, MissingExtra
 _OBJECT_STORE = 256_000_000
 """Bytes for what is sent; a question is mostly far smaller."""
 
+_ANY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+"""The environment of every connection: Ray reports nothing, and hides no device from a worker that has none."""
 
-@lru_cache(maxsize=1)
-def _private() -> dict[str, str]:
-    """Return the environment of a local cluster."""
-    return {
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # on every system: servers bind to 127.0.0.1
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": secrets.token_hex(32),
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    }
+_PRIVATE: dict[str, str] = {}
+"""The environment of local clusters, with which Ray was loaded here; empty until then, for Ray reads it once."""
 
 
-def find_ray() -> ModuleType:
-    """Return the package.
+def check_ray() -> None:
+    """Make sure that Ray is installed, without loading it.
 
     Raises:
-        MissingExtra: it is not installed.
+        MissingExtra: it is not.
     """
-    try:
-        import ray
-    except ImportError as error:
-        raise MissingExtra(f"executor='ray' needs Ray ({error}). Type: pip install 'rheostat[ray]'") from error
-    return ray
+    if importlib.util.find_spec("ray") is None:
+        raise MissingExtra("executor='ray' needs Ray, which is not installed. Type: pip install 'rheostat[ray]'")
 
 
 @contextmanager
-def connected(address: str | None, *, n_workers: int | None) -> Iterator[ModuleType]:
-    """Yield the package `ray`, connected to a cluster; leave one that was connected before as it is.
+def connected(address: str | None, *, n_workers: int | None) -> Iterator[Any]:
+    """Yield the package `ray`, connected to a cluster; a connection that was there before stays as it is.
 
     Raises:
-        BadArgument: no cluster answers at the address.
-        MissingExtra: Ray is not installed.
+        BadArgument: no cluster answers at the address, or there is a connection already.
     """
-    with _environment(_private() if address is None else {"RAY_USAGE_STATS_ENABLED": "0"}):
-        ray = find_ray()
-        if ray.is_initialized():
-            if address is not None:
-                raise BadArgument(
-                    "this process is connected to a Ray cluster already; leave out the address to use it."
-                )
-            yield ray
-            return
+    before = sys.modules.get("ray")
+    if before is not None and before.is_initialized():
+        if address is not None:
+            raise BadArgument("this process is connected to a Ray cluster already; leave out the address to use it.")
+        yield before
+        return
+    with _environment(_ANY if address is not None else {**_ANY, **_private()}):
+        import ray
+
         try:
             _connect(ray, address, n_workers)
             yield ray
         finally:
             ray.shutdown()
+
+
+def _private() -> Mapping[str, str]:
+    """Return the environment of a local cluster.
+
+    Raises:
+        BadArgument: Ray was loaded without it.
+    """
+    if not _PRIVATE:
+        if "ray" in sys.modules:
+            raise BadArgument(
+                "Ray was imported before, so a local cluster could not be closed to others. Leave `import ray` out, or "
+                "connect by yourself with ray.init(): the sweep uses that connection."
+            )
+        _PRIVATE.update(
+            RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0",  # on every system: servers bind to 127.0.0.1
+            RAY_AUTH_MODE="token",
+            RAY_AUTH_TOKEN=secrets.token_hex(32),
+        )
+    return _PRIVATE
 
 
 def _connect(ray: Any, address: str | None, n_workers: int | None) -> None:
@@ -85,17 +95,15 @@ def _connect(ray: Any, address: str | None, n_workers: int | None) -> None:
 
 
 @contextmanager
-def _environment(settings: dict[str, str]) -> Iterator[None]:
-    """Set what the user has not set, and put back what Ray changes: variables, and the handler of SIGTERM."""
-    before = {name: os.environ.get(name) for name in settings}
-    in_main_thread = threading.current_thread() is threading.main_thread()
+def _environment(settings: Mapping[str, str]) -> Iterator[None]:
+    """Set what the user has not set; put it back afterwards, and the handler of SIGTERM, which Ray changes."""
+    added = {name: value for name, value in settings.items() if name not in os.environ}
     handler = signal.getsignal(signal.SIGTERM)
-    os.environ.update({name: value for name, value in settings.items() if before[name] is None})
+    os.environ.update(added)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-        if in_main_thread and handler is not None:
+        for name in added:
+            os.environ.pop(name, None)
+        if handler is not None and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)

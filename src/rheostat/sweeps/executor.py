@@ -51,7 +51,7 @@ class Local(Executor):
 
 
 def make_executor(
-    name: ExecutorName, question: Question, *, address: str | None = None, n_workers: int | None = None
+    name: str, question: Question, *, address: str | None = None, n_workers: int | None = None
 ) -> Executor:
     """Return the executor of this name, after checking that it can do the question.
 

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rheostat.base.errors import BadArgument, RheostatError, WorkerDiffers, WorkerLost
-from rheostat.sweeps.cluster import connected, find_ray
+from rheostat.sweeps.cluster import check_ray, connected
 from rheostat.sweeps.executor import Executor
 from rheostat.sweeps.message import question_to_bytes, what_decides
 from rheostat.sweeps.pieces import PIECE, Piece
@@ -33,7 +33,7 @@ PIECES_A_WORKER = 4
 """So many pieces each worker gets, so that a slow one does not keep the others waiting."""
 SMALLEST = 16
 """Places of a piece, at least: each piece runs its prompt's unedited pass again."""
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds after which one is told that no worker is ready."""
 
 
@@ -57,7 +57,7 @@ class OnRay(Executor):
         self._needs = "GPU" if question.network.device.type == "cuda" else "CPU"
         self._message = question_to_bytes(question)
         self._stack = ExitStack()
-        find_ray()
+        check_ray()
 
     def __enter__(self) -> "OnRay":
         with ExitStack() as stack:
@@ -65,7 +65,7 @@ class OnRay(Executor):
             found = int(ray.cluster_resources().get(self._needs, 0))
             if not found:
                 raise BadArgument(f"the cluster has no {self._needs}, and the model is on one. Load it elsewhere.")
-            self._n = self._n_workers or found
+            self._ray, self._n = ray, self._n_workers or found
             self._stack = stack.pop_all()
         return self
 
@@ -84,7 +84,7 @@ class OnRay(Executor):
             WorkerLost: workers died again and again.
             RheostatError: what a worker refused.
         """
-        pool = _Pool(find_ray(), self._question, self._message, needs=self._needs)
+        pool = _Pool(self._ray, self._question, self._message, needs=self._needs)
         try:
             pool.start(self._n)
             for piece, values in pool.work(iter(pieces)):

@@ -21,6 +21,7 @@ from rheostat.metrics.tokens import LogitDifference
 from rheostat.models.network import Network
 from rheostat.models.tokens import Prompt, Row
 from rheostat.sites.positions import PositionsLike
+from rheostat.sweeps.executor import ExecutorName
 from rheostat.sweeps.sweep import sweep
 
 Direction = Literal["denoise", "noise"]
@@ -83,6 +84,9 @@ def patch_activations(
     positions: PositionsLike = "all",
     direction: Direction = "denoise",
     by_unit: bool = False,
+    executor: ExecutorName = "local",
+    address: str | None = None,
+    n_workers: int | None = None,
 ) -> Patching:
     """Patch one kind of site, block by block and token by token.
 
@@ -96,6 +100,9 @@ def patch_activations(
         positions: tokens to patch.
         direction: `denoise`: clean activations into the corrupted run; `noise`: the reverse.
         by_unit: patch each head (of `heads`), neuron or dimension alone.
+        executor: who computes, `local` or `ray`; see `sweep`.
+        address: of a running Ray cluster.
+        n_workers: of a Ray cluster.
 
     Raises:
         BadArgument: the prompts differ in length, the two runs prefer the answer equally, or an unknown direction.
@@ -109,7 +116,8 @@ def patch_activations(
     values = [measure(metric, network, [one], run(network, [one])).values[0] for one in (clean, corrupt)]
     source, target = (clean, corrupt) if direction == "denoise" else (corrupt, clean)
     activations = capture(network, [source], f"blocks.*.{kind}", positions=positions)
-    table = sweep(network, [target], patching_cells(activations, by_unit=by_unit), metric)
+    cells = patching_cells(activations, by_unit=by_unit)
+    table = sweep(network, [target], cells, metric, executor=executor, address=address, n_workers=n_workers)
     table = table.rename(columns={metric.column: "logit_difference"}).drop(columns=["cell", "prompt"])
     tokens = rows[0 if target is clean else 1].ids
     table.insert(1, "block", table["site"].str.split(".").str[1].astype(int))
