@@ -20,6 +20,7 @@ from rheostat.models.anatomy import Anatomy
 from rheostat.models.fit import check_fit
 from rheostat.models.gguf import check_complete, convert_once, converted_folder, read_stamp
 from rheostat.models.network import Network, Origin, Provenance
+from rheostat.models.parallel import without_divided
 from rheostat.models.quiet import quiet_loading
 from rheostat.models.zoo import BUILT_INS
 
@@ -121,6 +122,7 @@ def _wrap(module: nn.Module, *, tokenizer: Any, anatomy: Anatomy | None, options
         anatomy = find_anatomy(module, name)
     if anatomy is not None:
         check_fit(module, anatomy)
+        anatomy = without_divided(module, anatomy)
     return Network(
         module, name=name, tokenizer=tokenizer, anatomy=anatomy, provenance=Provenance(source="module in memory")
     )
