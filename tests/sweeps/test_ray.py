@@ -30,6 +30,12 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
+def here(toy_folder) -> pd.DataFrame:
+    """What `rheostat patch` finds without a cluster."""
+    return pd.DataFrame(patch(toy_folder))
+
+
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """A local cluster, which sweeps of this process find connected."""
     with connected(None, n_workers=2) as ray:
@@ -94,14 +100,13 @@ def test_a_cluster_of_ones_own_is_closed_to_others(cluster):
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
 
 
-def test_the_command_line_patches_on_a_given_cluster(cluster, toy_folder):
-    here = patch(toy_folder)
+def test_the_command_line_patches_on_a_given_cluster(cluster, toy_folder, here):
     address = cluster.get_runtime_context().gcs_address
     there = patch(toy_folder, "--executor", "ray", "--address", address, "--workers", "1")
-    pd.testing.assert_frame_equal(pd.DataFrame(there), pd.DataFrame(here), rtol=1e-9)
-    assert pd.DataFrame(here)["score"].abs().max() > 0.1
+    pd.testing.assert_frame_equal(pd.DataFrame(there), here, rtol=1e-9)
+    assert here["score"].abs().max() > 0.1
 
 
-def test_the_command_line_patches_on_a_cluster_of_its_own(toy_folder):
-    there = patch(toy_folder, "--executor", "ray", "--workers", "2")
-    pd.testing.assert_frame_equal(pd.DataFrame(there), pd.DataFrame(patch(toy_folder)), rtol=1e-9)
+def test_the_command_line_patches_on_a_cluster_of_its_own(toy_folder, here):
+    there = patch(toy_folder, "--executor", "ray", "--workers", "1")
+    pd.testing.assert_frame_equal(pd.DataFrame(there), here, rtol=1e-9)

@@ -221,10 +221,8 @@ def hash_weights(module: nn.Module) -> str:
 
 def _execution_device(module: nn.Module) -> Any:
     """Return the device on which accelerate computes with weights that lie elsewhere."""
-    dispatched = (getattr(part, "_hf_hook", None) for part in module.modules())
-    return next(
-        (one.execution_device for one in dispatched if getattr(one, "execution_device", None) is not None), "cpu"
-    )
+    found = (getattr(getattr(part, "_hf_hook", None), "execution_device", None) for part in module.modules())
+    return next((device for device in found if device is not None), "cpu")
 
 
 def refuse_compiled(module: nn.Module, name: str) -> None:
