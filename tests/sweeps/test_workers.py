@@ -4,8 +4,10 @@ import copy
 import json
 import logging
 import sys
+import types
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
 
 import pandas as pd
 import pytest
@@ -13,6 +15,7 @@ import torch
 from tokenizers import normalizers
 
 import rheostat as rh
+from rheostat.base import progress as bar
 from rheostat.base.errors import BadArgument, FileNotUsable, MissingExtra, WorkerDiffers, WorkerLost
 from rheostat.metrics.accuracy import Accuracy
 from rheostat.metrics.function import OfLogits
@@ -105,6 +108,7 @@ def test_a_piece_that_kills_every_worker_is_named(model, fake):
     fake.dies = lambda number, verb, argument: verb == "values" and [1, 7] in json.loads(argument)
     with pytest.raises(WorkerLost, match=r"the piece with cells .*7.* of prompt 1 lost its worker 3 times.*actor died"):
         model.sweep(**SWEEP, executor="ray")
+    assert len(fake.actors) == 4
 
 
 def test_workers_that_never_load_the_model_are_given_up(model, fake):
@@ -247,3 +251,25 @@ def test_progress_counts_every_place_once(model, monkeypatch, fake):
     for total, *steps in counted:
         assert sum(steps) == total == len(PROMPTS) * len(CELLS)
         assert len(steps) > 3
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [("192.0.2.77", "an address is HOST:PORT"), ("[::1]:1", "reached at"), ("10.0.0.5:port", "reached at")],
+)
+def test_an_address_where_nobody_listens_is_refused(model, address, says, monkeypatch):
+    ray = types.SimpleNamespace(is_initialized=lambda: False, shutdown=lambda: None, __spec__=ModuleSpec("ray", None))
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    with pytest.raises(BadArgument, match=says):
+        model.sweep(**SWEEP, executor="ray", address=address)
+
+
+def test_a_bar_is_shown_when_asked_for(capsys, monkeypatch):
+    monkeypatch.setattr(bar, "PATIENCE", 0.0)
+    for show in (None, False, True):
+        with bar.progress("cells", 2, show=show) as advance:
+            advance(1)
+            advance(1)
+        shown = capsys.readouterr()
+        assert ("2/2" in shown.err) == bool(show)
+        assert shown.out == ""

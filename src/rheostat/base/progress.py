@@ -16,7 +16,7 @@ def progress(label: str, total: int, *, show: bool | None = None) -> Iterator[Ca
     Args:
         label: what is counted.
         total: how much there is to do.
-        show: None: only where stderr is a terminal.
+        show: None: only where stderr is a terminal. When asked for elsewhere, the finished bar is printed once.
     """
     if not (sys.stderr.isatty() if show is None else show):
         yield lambda _: None
@@ -25,7 +25,7 @@ def progress(label: str, total: int, *, show: bool | None = None) -> Iterator[Ca
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    bar = Progress(*columns, console=Console(stderr=True), transient=sys.stderr.isatty())
     task, began = bar.add_task(label, total=total), monotonic()
 
     def advance(more: int) -> None:

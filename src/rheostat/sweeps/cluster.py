@@ -9,6 +9,7 @@ import logging
 import os
 import secrets
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,9 @@ from rheostat.base.errors import BadArgument, MissingExtra
 
 _OBJECT_STORE = 256_000_000
 """Bytes for what is sent; a question is mostly far smaller."""
+
+KNOCK = 10.0
+"""Seconds in which a cluster must answer."""
 
 _ANY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 """The environment of every connection: Ray reports nothing, and hides no device from a worker that has none."""
@@ -86,12 +90,28 @@ def _connect(ray: Any, address: str | None, n_workers: int | None) -> None:
         ray.init("local", num_cpus=n_workers, include_dashboard=False, object_store_memory=_OBJECT_STORE, **quiet)
         return
     try:
+        _check_answers(address)
         ray.init(address, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise BadArgument(
-            f"no Ray cluster could be reached at {address!r}: {' '.join(str(error).split())} "
+            f"no Ray cluster could be reached at {address!r}: {' '.join(str(error).split())}. "
             "`ray start --head` starts one and prints its address; without an address a local one is started."
         ) from error
+
+
+def _check_answers(address: str) -> None:
+    """Knock at a host:port, so that a wrong one is refused at once: Ray itself waits for minutes.
+
+    Raises:
+        OSError: nobody listens there.
+        ValueError: it is no address.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if address == "auto" or host in ("localhost", "127.0.0.1"):
+        return  # Ray looks the place up by itself
+    if not host:
+        raise ValueError("an address is HOST:PORT")
+    socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK).close()
 
 
 @contextmanager
