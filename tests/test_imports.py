@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ("torch", "transformers", "matplotlib")
+HEAVY = ("torch", "transformers", "matplotlib", "ray")
 
 OBSERVE = """
 import builtins, json, logging, os, signal, sys, threading, warnings

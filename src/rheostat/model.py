@@ -31,6 +31,7 @@ from rheostat.models.network import Network
 from rheostat.models.tokens import Prompt
 from rheostat.sites.positions import PositionsLike
 from rheostat.sites.site import SiteLike, all_sites, site_table
+from rheostat.sweeps.executor import ExecutorName
 from rheostat.sweeps.generations import MAX_TOKEN_ROWS as MAX_WRITTEN_TOKEN_ROWS
 from rheostat.sweeps.generations import OfText, sweep_generations
 from rheostat.sweeps.plain import OfOutput, sweep_plain
@@ -179,9 +180,25 @@ class Model(Network):
         max_token_rows: int = MAX_TOKEN_ROWS,
         store: str | Path | None = None,
         name: str = "sweep",
+        executor: ExecutorName = "local",
+        address: str | None = None,
+        n_workers: int | None = None,
+        progress: bool | None = None,
     ) -> pd.DataFrame:
         """Measure many plans on prompts, sharing their work; see `rheostat.sweeps.sweep.sweep`."""
-        return sweep(self, prompts, cells, metrics, max_token_rows=max_token_rows, store=store, name=name)
+        return sweep(
+            self,
+            prompts,
+            cells,
+            metrics,
+            max_token_rows=max_token_rows,
+            store=store,
+            name=name,
+            executor=executor,
+            address=address,
+            n_workers=n_workers,
+            progress=progress,
+        )
 
     def explain_sweep(
         self,

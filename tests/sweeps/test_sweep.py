@@ -11,6 +11,7 @@ import rheostat as rh
 from rheostat.base.errors import BadArgument, SiteNotFound
 from rheostat.metrics.measure import measure
 from rheostat.sweeps import sweep as home
+from rheostat.sweeps.question import Question
 from tests.contract.conftest import load_toy
 
 PROMPTS = [[5, 9, 30, 12, 7], [44, 8, 17]]
@@ -96,16 +97,16 @@ def test_what_a_sweep_will_compute_is_stated_beforehand():
 def test_a_stored_sweep_computes_nothing_twice_and_ends_with_the_same_table(tmp_path, monkeypatch):
     model = load_toy("llama")
     plain = model.sweep(PROMPTS, CELLS, METRICS)
-    monkeypatch.setattr(home, "CHUNK", 5)
-    whole, chunks = home._Question.values, []
+    monkeypatch.setattr(home, "PIECE", 5)
+    whole, chunks = Question.values, []
 
-    def interrupted(question, places):
+    def interrupted(question, places, advance):
         chunks.append(tuple(places))
         if len(chunks) == 4:
             raise KeyboardInterrupt
-        return whole(question, places)
+        return whole(question, places, advance)
 
-    monkeypatch.setattr(home._Question, "values", interrupted)
+    monkeypatch.setattr(Question, "values", interrupted)
     store = tmp_path / "store.sqlite"
     with pytest.raises(KeyboardInterrupt):
         model.sweep(PROMPTS, CELLS, METRICS, store=store)

@@ -86,6 +86,18 @@ class PromptTooLong(RheostatError):
     """A prompt, with what should be generated, exceeds the model's context."""
 
 
+class MissingExtra(RheostatError):
+    """What was asked for needs a package that is not installed."""
+
+
+class WorkerDiffers(RheostatError):
+    """A worker of a sweep would compute other numbers: other weights, packages or tokens."""
+
+
+class WorkerLost(RheostatError):
+    """Workers of a sweep died again and again at the same cells."""
+
+
 # --- files and studies ------------------------------------------------------------------------------------------------
 
 

@@ -27,6 +27,17 @@ AttentionOption = Annotated[
     Literal["sdpa", "eager"] | None,
     typer.Option(help="How attention is computed: sdpa or eager. Default: what the model prefers, mostly sdpa."),
 ]
+ExecutorOption = Annotated[
+    Literal["local", "ray"],
+    typer.Option(help="Who computes: local, this process; ray, the workers of a Ray cluster (rheostat[ray])."),
+]
+AddressOption = Annotated[
+    str | None, typer.Option(help="Of a running Ray cluster, such as 10.0.0.5:6379. Default: a local one.")
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option("--workers", help="Of the Ray cluster. Default: one per GPU with --device cuda, else one per CPU."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")]
 SeedOption = Annotated[int, typer.Option(help="Seed of everything that is drawn.", min=0, max=2**63 - 1)]

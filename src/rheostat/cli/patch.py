@@ -63,6 +63,9 @@ def command(
     dtype: options.DtypeOption = "float32",
     device: options.DeviceOption = "cpu",
     attention: options.AttentionOption = None,
+    executor: options.ExecutorOption = "local",
+    address: options.AddressOption = None,
+    workers: options.WorkersOption = None,
 ) -> None:
     """Patch activations of a clean prompt into a corrupted run.
 
@@ -73,13 +76,19 @@ def command(
     options.check_output("--html", html, ".html", ".htm", overwrite=overwrite)
     if steps is not None and not estimate:
         raise BadArgument(f"--steps {steps} says nothing without --estimate. Give --estimate too, or leave it out.")
+    if estimate and executor != "local":
+        raise BadArgument(f"--executor {executor} says nothing with --estimate, which is two passes. Leave it out.")
     alone = site in ("heads", "neurons") if by_unit is None else by_unit
     limit = N_NEURONS if top is None and alone and site == "neurons" else top
     from rheostat.model import load
     from rheostat.tracing.activation_patching import patch_activations
     from rheostat.tracing.attribution_patching import attribute_patching
 
-    patching: Callable[..., Patching] = partial(attribute_patching, steps=steps or 1) if estimate else patch_activations
+    patching: Callable[..., Patching] = partial(
+        patch_activations, executor=executor, address=address, n_workers=workers
+    )
+    if estimate:
+        patching = partial(attribute_patching, steps=steps or 1)
     found = patching(
         load(model, dtype=dtype, device=device, attention=attention),
         clean,

@@ -137,7 +137,11 @@ def gather(value: Tensor | None, rows: Tensor, ordinals: Tensor) -> Tensor | Non
 
 
 def change(edit: Edit, old: Tensor, value: Tensor | None) -> Tensor:
-    """Return the new activations of the chosen tokens; only the edit's units differ."""
+    """Return the new activations of the chosen tokens; only the edit's units differ.
+
+    The value follows them to their device: blocks may lie on several.
+    """
+    value = value if value is None else value.to(old.device)
     if edit.units is None:
         return edit.change(old, value)
     units = torch.tensor(edit.units, device=old.device)

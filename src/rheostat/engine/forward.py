@@ -235,7 +235,7 @@ class Reader:
             tensor = tensor.view(*columns, *tensor.shape[1:])  # some modules see rows and columns flattened
         elif site.kind not in ("module", "logits"):
             tensor = tensor.reshape(*columns, *self._network.body.shape(site.kind))
-        return tensor.clone() if self._all else tensor[self._rows, self._columns]
+        return tensor.clone() if self._all else tensor[self._rows.to(tensor.device), self._columns.to(tensor.device)]
 
 
 def positions_in(rows: Sequence[Row], asked: PositionsLike) -> tuple[tuple[int, ...], ...]:

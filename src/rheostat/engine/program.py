@@ -151,8 +151,9 @@ class Program:
             if self._rows is None and step.value is not None:
                 self._check_pass(step.edit, step.value, ordinals, clock)
             rows = self._row_of(clock)[batch_index]
-            old = grid[batch_index, column]
             value = gather(step.value, rows, ordinals[batch_index, column])
+            batch_index, column = batch_index.to(grid.device), column.to(grid.device)
+            old = grid[batch_index, column]
         if step.edit.strength == 0:
             step.tally.add(rows, old, old)
             return None

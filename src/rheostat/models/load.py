@@ -19,7 +19,8 @@ from rheostat.base.names import did_you_mean
 from rheostat.models.anatomy import Anatomy
 from rheostat.models.fit import check_fit
 from rheostat.models.gguf import check_complete, convert_once, converted_folder, read_stamp
-from rheostat.models.network import Network, Provenance
+from rheostat.models.network import Network, Origin, Provenance
+from rheostat.models.parallel import without_divided
 from rheostat.models.quiet import quiet_loading
 from rheostat.models.zoo import BUILT_INS
 
@@ -62,6 +63,7 @@ def open_network(
         source=stamp.get("source", str(source)),
         revision=revision or getattr(module.config, "_commit_hash", None) or "",
         weight_hash=stamp.get("weight_hash") if next(module.parameters()).dtype == torch.float32 else None,
+        origin=Origin(_full(source), revision, trust_remote_code),
     )
     found = anatomy or find_anatomy(module, name)
     check_fit(module, found)
@@ -120,6 +122,7 @@ def _wrap(module: nn.Module, *, tokenizer: Any, anatomy: Anatomy | None, options
         anatomy = find_anatomy(module, name)
     if anatomy is not None:
         check_fit(module, anatomy)
+        anatomy = without_divided(module, anatomy)
     return Network(
         module, name=name, tokenizer=tokenizer, anatomy=anatomy, provenance=Provenance(source="module in memory")
     )
@@ -149,6 +152,12 @@ def _locate(source: "str | os.PathLike[str]", revision: str | None) -> tuple[str
             "Or give a folder, a .gguf file, or a hub name with its owner (openai-community/gpt2)."
         )
     return text, text
+
+
+def _full(source: "str | os.PathLike[str]") -> str:
+    """Return the full path of a folder or file, and a name as it is."""
+    path = Path(source).expanduser()
+    return str(path.resolve()) if os.fspath(source) not in BUILT_INS and path.exists() else os.fspath(source)
 
 
 def built_in_folder(name: str) -> Path:

@@ -17,12 +17,24 @@ from rheostat.models.tokens import Prompt, Row, Tokens
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What `load` was given, so that another process can load the same network."""
+
+    source: str
+    """A name, or the full path of a folder or file."""
+    revision: str | None = None
+    trust_remote_code: bool = False
+
+
+@dataclass(frozen=True)
 class Provenance:
     """Where a network came from, for records."""
 
     source: str
     revision: str = ""
     weight_hash: str | None = field(default=None, compare=False)
+    origin: Origin | None = field(default=None, compare=False)
+    """None where a module was handed over: nobody else can load it again."""
 
 
 class Network:
@@ -83,8 +95,9 @@ class Network:
 
     @property
     def device(self) -> torch.device:
-        """The device of the first parameter, where inputs go."""
-        return next((p.device for p in self.module.parameters()), torch.device("cpu"))
+        """Where inputs go: the device of the first parameter, or the one that computes where all are offloaded."""
+        here = (p.device for p in self.module.parameters() if p.device.type != "meta")
+        return next(here, None) or torch.device(_execution_device(self.module))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -189,12 +202,27 @@ class Network:
 
 
 def hash_weights(module: nn.Module) -> str:
-    """Return a SHA-256 over the names, shapes, dtypes and bytes of a module's state."""
+    """Return a SHA-256 over the names, shapes, dtypes and bytes of a module's state, wherever its weights lie.
+
+    Where the weights are divided among processes, all of them must ask at once.
+    """
     digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
+    state: dict[str, Any] = module.state_dict()
+    if any(tensor.device.type == "meta" for tensor in state.values()):
+        from accelerate.utils.modeling import get_state_dict_offloaded_model
+
+        state = get_state_dict_offloaded_model(module)
+    for name, part in sorted(state.items()):
+        tensor = part.full_tensor() if hasattr(part, "full_tensor") else part  # of all processes, where it is divided
         digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)};".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def _execution_device(module: nn.Module) -> Any:
+    """Return the device on which accelerate computes with weights that lie elsewhere."""
+    found = (getattr(getattr(part, "_hf_hook", None), "execution_device", None) for part in module.modules())
+    return next((device for device in found if device is not None), "cpu")
 
 
 def refuse_compiled(module: nn.Module, name: str) -> None:

@@ -1,8 +1,7 @@
 """`sweep`: cells × prompts × metrics as one table, on the engine that branches where the edits are."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import groupby, product
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -10,22 +9,23 @@ import torch
 from torch import Tensor
 
 from rheostat.base.errors import BadArgument
-from rheostat.edit.plan import Plan, PlanLike
-from rheostat.edit.source import FromPrompt
+from rheostat.base.progress import progress as show_progress
+from rheostat.edit.plan import PlanLike
 from rheostat.engine.batch import as_prompts
 from rheostat.engine.cells import Cell, as_cells
-from rheostat.engine.forward import run
-from rheostat.engine.sweep import MAX_TOKEN_ROWS, explain_sweep, sweep_chunks
-from rheostat.metrics.metric import Bound, Metric
+from rheostat.engine.sweep import MAX_TOKEN_ROWS, explain_sweep
+from rheostat.metrics.metric import Metric
 from rheostat.models.network import Network
-from rheostat.models.tokens import Prompt, Row
-from rheostat.store.fill import fill
+from rheostat.models.tokens import Prompt
+from rheostat.store.fill import fill_chunks, missing_places
 from rheostat.store.key import result_key, versions_that_matter
 from rheostat.store.store import Store, Wanted
+from rheostat.sweeps.executor import Executor, ExecutorName, make_executor
+from rheostat.sweeps.message import sources
+from rheostat.sweeps.pieces import PIECE, cut
+from rheostat.sweeps.question import Advance, Place, Question
 
 OWN_COLUMNS = ("cell", "prompt")
-CHUNK = 256
-"""Cells computed and committed together."""
 
 
 def sweep(
@@ -37,6 +37,10 @@ def sweep(
     max_token_rows: int = MAX_TOKEN_ROWS,
     store: str | Path | None = None,
     name: str = "sweep",
+    executor: ExecutorName = "local",
+    address: str | None = None,
+    n_workers: int | None = None,
+    progress: bool | None = None,
 ) -> pd.DataFrame:
     """Measure every cell on every prompt, with the numbers of one run per cell.
 
@@ -48,106 +52,99 @@ def sweep(
         max_token_rows: rows × tokens that one pass may hold; memory grows with it.
         store: a file that keeps each chunk of results; a sweep that was killed goes on where it stopped.
         name: of the run in the store.
+        executor: who computes: `local`, this process; `ray`, the workers of a Ray cluster (`rheostat[ray]`), each of
+            which loads the model by itself from where it came from.
+        address: of a running Ray cluster, such as `10.0.0.5:6379`; None: a local one, which ends with the sweep, or the
+            one that this process is connected to.
+        n_workers: of a Ray cluster; None: one per GPU where the model is on a GPU, else one per CPU.
+        progress: show a bar on stderr; None: only where stderr is a terminal.
 
     Returns:
         One row per prompt and cell: columns cell and prompt (their numbers), the labels, then a column per metric.
 
     Raises:
         SiteNotFound, PositionNotFound, EditNotUsable, EditNotApplied: before anything runs; the message names the cell.
-        BadArgument: there is no metric, or two have one name, or a label has the name of another column.
+        BadArgument: there is no metric, or two have one name, or a label has the name of another column; or the sweep
+            cannot be sent to workers: its model was handed over as a module, or a metric is a function.
         FileNotUsable: the store cannot be read or written.
+        MissingExtra, WorkerDiffers, WorkerLost: Ray is not installed, workers have other weights, or die repeatedly.
     """
     listed, asked = as_cells(cells), as_prompts(prompts)
     wanted = [metrics] if isinstance(metrics, Metric) else list(metrics)
     _check_names(listed, wanted)
-    rows = [network.row(prompt) for prompt in asked]
     explain_sweep(network, asked, listed)  # refuses what cannot be done, in whichever cell
-    bound = tuple(zip(*(metric.bind(network, rows) for metric in wanted), strict=True))
-    question = _Question(network, asked, listed, bound, max_token_rows)
+    question = Question(network, asked, listed, wanted, max_token_rows)
+    question.check()
+    chosen = make_executor(executor, question, address=address, n_workers=n_workers)
     places = list(product(range(len(asked)), range(len(listed))))
-    values = question.values(places) if store is None else _kept(question, rows, places, Path(store), name)
+    if store is not None:
+        values = _kept(question, places, chosen, progress, Path(store), name)
+    else:
+        with show_progress(name, len(places), show=progress) as advance:
+            values = _compute(question, places, chosen, advance)
     labels = pd.DataFrame([{"cell": cell, "prompt": prompt, **listed[cell].labels} for prompt, cell in places])
     return labels.assign(**{metric.column: values[:, column].numpy() for column, metric in enumerate(wanted)})
 
 
-@dataclass(frozen=True)
-class _Question:
-    """What a sweep asks, resolved."""
-
-    network: Network
-    prompts: Sequence[Prompt]
-    cells: Sequence[Cell]
-    bound: Sequence[Sequence[Bound]]
-    """Per prompt, its metrics."""
-    max_token_rows: int
-
-    def values(self, places: Sequence[tuple[int, int]]) -> Tensor:
-        """Return (place, metric) of places (prompt, cell), which stand in the order of prompts."""
-        parts = [
-            self._on_one_prompt(prompt, [cell for _, cell in group])
-            for prompt, group in groupby(places, key=lambda place: place[0])
-        ]
-        return torch.cat(parts)
-
-    def _on_one_prompt(self, prompt: int, members: Sequence[int]) -> Tensor:
-        bound, asked = self.bound[prompt], [self.prompts[prompt]]
-        positions = sorted({position for each in bound for position in each.positions})
-        clean = None
-        if any(each.needs_clean for each in bound):
-            clean = run(self.network, asked, logits_at=positions).logits[0]
-        values = torch.full((len(members), len(bound)), float("nan"), dtype=torch.float64)
-        cells = [self.cells[cell] for cell in members]
-        chunks = sweep_chunks(self.network, asked, cells, logits_at=positions, max_token_rows=self.max_token_rows)
-        for chunk in chunks:
-            values[list(chunk.cells)] = _measure(chunk.logits, bound, clean, positions)
-        return values
+def _compute(question: Question, places: Sequence[Place], executor: Executor, advance: Advance) -> Tensor:
+    """Return (place, metric) of all places."""
+    values = torch.full((len(places), len(question.metrics)), float("nan"), dtype=torch.float64)
+    row = {place: number for number, place in enumerate(places)}
+    with executor:
+        pieces = cut(places, question.first_token, size=executor.piece_size(len(places)))
+        for piece, found in executor.run(pieces, advance):
+            values[[row[place] for place in piece]] = found
+    return values
 
 
-def _measure(logits: Tensor, bound: Sequence[Bound], clean: Tensor | None, positions: Sequence[int]) -> Tensor:
-    """Return (cell, metric) of logits (cell, pos, d_vocab) at `positions`."""
-    columns = [[positions.index(one) for one in each.positions] for each in bound]
-    values = [
-        each(logits[:, where], None if clean is None or not each.needs_clean else clean[where])
-        for each, where in zip(bound, columns, strict=True)
-    ]
-    return torch.stack([one.double().cpu() for one in values], dim=-1)
-
-
-def _kept(question: _Question, rows: Sequence[Row], places: Sequence[tuple[int, int]], path: Path, name: str) -> Tensor:
+def _kept(
+    question: Question, places: Sequence[Place], executor: Executor, show: bool | None, path: Path, name: str
+) -> Tensor:
     """Return the values of all places from a store, after computing what it lacks."""
-    network = question.network
-    versions, attention = (
-        versions_that_matter(),
-        getattr(getattr(network.module, "config", None), "_attn_implementation", None),
-    )
+    network, rows = question.network, question.rows
+    wanted = _wanted(question, places)
+    with Store(path) as store:
+        store.begin(name, {"model": network.name, "prompts": [row.text or list(row.ids) for row in rows]}, wanted)
+        if missing := missing_places(store, wanted):
+            with show_progress(name, len(missing), show=show) as advance, executor:
+                place = {places[number]: number for number in missing}
+                pieces = cut(list(place), question.first_token, size=min(PIECE, executor.piece_size(len(missing))))
+                fill_chunks(
+                    store,
+                    wanted,
+                    [[place[one] for one in piece] for piece in pieces],
+                    lambda chunks: (
+                        ([place[one] for one in piece], values.tolist())
+                        for piece, values in executor.run(
+                            (tuple(places[n] for n in chunk) for chunk in chunks), advance
+                        )
+                    ),
+                )
+        results = store.results(one.key for one in wanted)
+    return torch.tensor([results[one.key] for one in wanted], dtype=torch.float64)
+
+
+def _wanted(question: Question, places: Sequence[Place]) -> list[Wanted]:
+    """Return the key and the labels of every place."""
+    network, versions = question.network, versions_that_matter()
+    attention = getattr(getattr(network.module, "config", None), "_attn_implementation", None)
     plans = [cell.plan.fingerprint() for cell in question.cells]
-    sources = [_source_tokens(network, cell.plan) for cell in question.cells]
-    wanted = [
+    read = [sources(network, cell.plan) for cell in question.cells]
+    return [
         Wanted(
             result_key(
                 weights=network.weight_hash,
                 plan=plans[cell],
-                prompt=rows[prompt].ids,
+                prompt=question.rows[prompt].ids,
                 metric="; ".join(each.identifier for each in question.bound[prompt]),
                 dtype=str(network.dtype),
                 versions=versions,
-                settings={"attention": attention, "device": network.device.type, "sources": sources[cell]},
+                settings={"attention": attention, "device": network.device.type, "sources": read[cell]},
             ),
             {"cell": cell, "prompt": prompt, **{label: _plain(v) for label, v in question.cells[cell].labels.items()}},
         )
         for prompt, cell in places
     ]
-    with Store(path) as store:
-        store.begin(name, {"model": network.name, "prompts": [row.text or list(row.ids) for row in rows]}, wanted)
-        fill(store, wanted, lambda chosen: question.values([places[one] for one in chosen]).tolist(), chunk_size=CHUNK)
-        results = store.results(one.key for one in wanted)
-    return torch.tensor([results[one.key] for one in wanted], dtype=torch.float64)
-
-
-def _source_tokens(network: Network, plan: Plan) -> str:
-    """Return the tokens of the prompts that a plan reads: the plan knows their texts, not how they are tokenized."""
-    prompts = [edit.source.prompt for edit in plan if isinstance(edit.source, FromPrompt)]
-    return "; ".join(str(network.row(prompt).ids) for prompt in prompts)
 
 
 def _plain(value: object) -> str | int | float | bool | None:

@@ -15,6 +15,7 @@ from rheostat.engine.forward import capture
 from rheostat.models.network import Network
 from rheostat.models.tokens import Prompt
 from rheostat.sites.positions import PositionsLike
+from rheostat.sweeps.executor import ExecutorName
 from rheostat.sweeps.sweep import sweep
 from rheostat.tracing.attribution_patching import attribute_patching, check_top
 from rheostat.tracing.patching import Direction, Pair, Patching, site_pattern
@@ -32,6 +33,9 @@ def patch_activations(
     direction: Direction = "denoise",
     by_unit: bool = False,
     top: int | None = None,
+    executor: ExecutorName = "local",
+    address: str | None = None,
+    n_workers: int | None = None,
 ) -> Patching:
     """Patch one kind of site, block by block and token by token.
 
@@ -46,6 +50,9 @@ def patch_activations(
         direction: `denoise`: clean activations into the corrupted run; `noise`: the reverse.
         by_unit: patch each head (of `heads`), neuron or dimension alone.
         top: patch only so many places: those of the largest estimate by attribution patching; None: all.
+        executor: who computes, `local` or `ray`; see `sweep`.
+        address: of a running Ray cluster.
+        n_workers: of a Ray cluster.
 
     Raises:
         BadArgument: the prompts differ in length, the two runs prefer the answer equally, an unknown direction, or
@@ -72,7 +79,7 @@ def patch_activations(
             top=top,
         )
         cells = cells_at(activations, estimate.table)
-    table = sweep(network, [pair.target], cells, pair.metric)
+    table = sweep(network, [pair.target], cells, pair.metric, executor=executor, address=address, n_workers=n_workers)
     table = table.rename(columns={pair.metric.column: "logit_difference"}).drop(columns=["cell", "prompt"])
     return pair.patching(network, kind, table, estimated=False, top=top)
 
