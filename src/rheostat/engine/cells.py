@@ -9,6 +9,7 @@ from torch import Tensor
 from rheostat.base.errors import BadArgument, EditNotApplied, EditNotUsable, RheostatError
 from rheostat.capture.activations import Activations
 from rheostat.edit.edit import Edit
+from rheostat.edit.knockout import CutAttention
 from rheostat.edit.patching import Replace
 from rheostat.edit.plan import Plan, PlanLike, as_plan
 from rheostat.engine.binding import Values, check_count, check_units, edited_sites
@@ -164,10 +165,18 @@ def check_cell(cell: BoundCell, row: Row) -> None:
     for bound in cell.edits:
         try:
             check_count(bound.edit, bound.site, row, bound.value)
+            if isinstance(bound.edit, CutAttention) and not cut_edges(bound.edit, row):
+                raise EditNotApplied(f"{bound.edit}: no query token sees one of the keys; it would change nothing.")
             if not bound.ordinals(row):
                 raise EditNotApplied(f"{bound.edit} reaches no token of a prompt; it would change nothing.")
         except RheostatError as error:
             raise _named(error, cell.index) from error
+
+
+def cut_edges(edit: CutAttention, row: Row) -> list[tuple[int, int]]:
+    """Return the pairs of query and key token of a prompt that an edit cuts: no token sees one after it."""
+    keys = edit.hidden.in_prompt(row)
+    return [(query, key) for query in edit.where.in_prompt(row) for key in keys if key <= query]
 
 
 def depth(network: Network, site: Site) -> tuple[int, int]:

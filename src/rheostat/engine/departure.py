@@ -6,8 +6,9 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
+from rheostat.edit.knockout import CutAttention
 from rheostat.engine.binding import change
-from rheostat.engine.cells import BoundCell, BoundEdit, depth
+from rheostat.engine.cells import BoundCell, BoundEdit, cut_edges, depth
 from rheostat.engine.prefix import CleanRun
 from rheostat.engine.schedule import Place
 from rheostat.models.network import Network
@@ -26,7 +27,7 @@ class Departure:
     values: Tensor
     """(token, …site): what they become."""
     later: tuple[BoundEdit, ...]
-    """Its edits between the border and `site`, which are the base's, and all at deeper sites."""
+    """Its edits between the border and `site`, which are the base's, all at deeper sites, and all cuts of attention."""
 
     @property
     def at_border(self) -> bool:
@@ -53,6 +54,7 @@ def departure(network: Network, cell: BoundCell, clean: CleanRun) -> Departure |
             later += edits
         elif changed:
             first, border = (edits[0].site, now), at[0]
+            later += edits if edits[0].site.kind == "pattern" else []
         else:
             passed.append((at, edits))
     if first is None or token > max(clean.asked):
@@ -60,7 +62,8 @@ def departure(network: Network, cell: BoundCell, clean: CleanRun) -> Departure |
     again = [bound for at, edits in passed if at > (border, 0) for bound in edits if bound.of_base]
     site, now = first
     place = Place(cell.index, border, token)
-    return Departure(place, site, tuple(now), torch.stack(list(now.values())), (*again, *later))
+    values = torch.stack(list(now.values())) if now else clean.borders[0][:0]
+    return Departure(place, site, tuple(now), values, (*again, *later))
 
 
 def earliest(network: Network, cell: BoundCell, row: Row) -> Place | None:
@@ -69,7 +72,7 @@ def earliest(network: Network, cell: BoundCell, row: Row) -> Place | None:
     if not acting:
         return None
     border = min(depth(network, bound.site)[0] for bound in acting)
-    return Place(cell.index, border, min(min(bound.ordinals(row)) for bound in acting))
+    return Place(cell.index, border, min(min(_cut_queries(bound, row) or bound.ordinals(row)) for bound in acting))
 
 
 def _tried(edits: list[BoundEdit], clean: CleanRun) -> tuple[dict[int, Tensor], list[int]]:
@@ -80,6 +83,8 @@ def _tried(edits: list[BoundEdit], clean: CleanRun) -> tuple[dict[int, Tensor], 
     now: dict[int, Tensor] = {}
     if all(bound.of_base for bound in edits):
         return now, []
+    if edits[0].site.kind == "pattern":
+        return now, [query for bound in edits if not bound.of_base for query in _cut_queries(bound, clean.row)]
     held, before = clean.at(edits[0].site), clean.entering(edits[0].site)
     for bound in edits:
         if bound.edit.strength == 0:
@@ -89,6 +94,13 @@ def _tried(edits: list[BoundEdit], clean: CleanRun) -> tuple[dict[int, Tensor], 
         new = changed_tokens(bound, old, list(ordinals.values()))
         now.update(zip(ordinals, new.unbind(), strict=True))
     return now, [token for token, new in now.items() if not torch.equal(new, held[token])]
+
+
+def _cut_queries(bound: BoundEdit, row: Row) -> list[int]:
+    """Return the query tokens that lose an edge; none for edits of activations."""
+    if not isinstance(bound.edit, CutAttention) or bound.edit.strength == 0:
+        return []
+    return sorted({query for query, _ in cut_edges(bound.edit, row)})
 
 
 def changed_tokens(bound: BoundEdit, old: Tensor, ordinals: list[int]) -> Tensor:

@@ -190,7 +190,7 @@ def run_clean(
     residual = [Site("resid_pre", block) for block in range(n_blocks)] + [Site("resid_post", n_blocks - 1)]
     others = [site for site in sites if site.kind not in ("embed", "resid_pre", "resid_post")]
     everywhere = tuple(tuple(range(len(row))) for row in rows)
-    named = [_one_name(site) for site in program.sites if site.kind != "module"]
+    named = [_one_name(site) for site in program.sites if site.kind not in ("module", "pattern")]
     unedited = Reader(network, tuple(dict.fromkeys(named)), batch, everywhere)
     reader = Reader(network, [*residual, *others], batch, everywhere)
     whole = any(site.kind == "logits" for site in (*others, *program.sites))

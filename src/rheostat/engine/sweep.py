@@ -151,7 +151,7 @@ def _by_base(bound: Sequence[BoundCell]) -> tuple[list[list[BoundCell]], list[Bo
 
 def _sites(members: Sequence[BoundCell]) -> list[Site]:
     """Return what the shared run must keep for the cells that leave it."""
-    return list(dict.fromkeys(edit.site for cell in members for edit in cell.own))
+    return list(dict.fromkeys(edit.site for cell in members for edit in cell.own if edit.site.kind != "pattern"))
 
 
 def _check_shared(
