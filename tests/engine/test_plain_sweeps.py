@@ -113,6 +113,14 @@ def test_every_edit_of_a_chain_moves_its_own_cell_alone():
     assert len({round(float(one), 9) for one in moved}) == 6
 
 
+def test_a_part_that_changes_what_it_reads_in_place_does_not_change_what_cells_begin_from():
+    torch.manual_seed(0)
+    model = rh.load(nn.Sequential(nn.Linear(4, 5), nn.ReLU(inplace=True), nn.Linear(5, 2)).double())
+    inputs = torch.randn(N_INPUTS, 4, dtype=torch.float64)
+    cells = [rh.Add("1:in", torch.tensor(1.5, dtype=torch.float64))]
+    torch.testing.assert_close(outputs(model, inputs, cells), one_by_one(model, inputs, cells), rtol=0, atol=1e-12)
+
+
 def test_captured_activations_patch_input_by_input():
     torch.manual_seed(0)
     model = rh.load(nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 2)).double())
