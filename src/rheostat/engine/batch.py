@@ -120,7 +120,7 @@ def _refuse_nan_padding(network: Network) -> None:
 
     Eager attention masks with the lowest float64, which its float32 softmax reads as minus infinity.
     """
-    eager = getattr(getattr(network.module, "config", None), "_attn_implementation", None) == "eager"
+    eager = network.attention == "eager"
     if network.dtype == torch.float64 and eager and not network.body.own_dtype_softmax:
         raise BadArgument(
             f"{network.name} in float64 with eager attention gives NaN for padded rows (its softmax runs in float32). "

@@ -40,7 +40,7 @@ def edited_sites(network: Network, edit: Edit) -> tuple[Site, ...]:
 def _check_cut(network: Network, edit: CutAttention, site: Site) -> None:
     if site.kind != "pattern":
         raise EditNotUsable(f"{edit}: attention is cut at a pattern, such as blocks.{site.block or 0}.pattern.")
-    used = getattr(getattr(network.module, "config", None), "_attn_implementation", None)
+    used = network.attention
     if used not in (None, "sdpa", "eager"):
         raise EditNotUsable(f"{edit}: {used} takes no mask of edges. Load with attention='sdpa' or 'eager'.")
 

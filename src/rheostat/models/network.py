@@ -105,6 +105,12 @@ class Network:
         return next((p.dtype for p in self.module.parameters()), torch.float32)
 
     @property
+    def attention(self) -> str | None:
+        """How attention is computed: `sdpa`, `eager`, …; None where the module does not say."""
+        found: str | None = getattr(getattr(self.module, "config", None), "_attn_implementation", None)
+        return found
+
+    @property
     def n_blocks(self) -> int:
         """Number of blocks."""
         return self.body.n_blocks

@@ -14,7 +14,6 @@ import pandas as pd
 
 from rheostat.base.errors import BadArgument, EditNotApplied, RheostatError
 from rheostat.edit.plan import Plan, PlanLike
-from rheostat.edit.source import FromPrompt
 from rheostat.engine.batch import as_prompts
 from rheostat.engine.binding import check_count
 from rheostat.engine.cells import Cell, as_cells, bind_cells
@@ -22,8 +21,9 @@ from rheostat.engine.generate import generate
 from rheostat.models.network import Network
 from rheostat.models.tokens import Prompt, Row
 from rheostat.store.fill import fill
-from rheostat.store.key import Plain, digest, result_key, versions_that_matter
+from rheostat.store.key import digest
 from rheostat.store.store import Store, Wanted
+from rheostat.sweeps.keys import Keys
 
 OWN_COLUMNS = ("cell", "prompt", "draw", "applied", "text", "ids")
 MAX_TOKEN_ROWS = 2048
@@ -226,37 +226,12 @@ def _kept(writing: _Writing, places: Sequence[Place], path: Path, name: str) -> 
 
 def _wanted(writing: _Writing, places: Sequence[Place]) -> list[Wanted]:
     """Return the key and the labels of every place."""
-    network, versions = writing.network, versions_that_matter()
-    attention = getattr(getattr(network.module, "config", None), "_attn_implementation", None)
-    stop = getattr(getattr(network.module, "generation_config", None), "eos_token_id", None)
-    plans = [cell.plan.fingerprint() for cell in writing.cells]
-    read = [_tokens_read(network, cell.plan) for cell in writing.cells]
-    labels = [{label: _plain(value) for label, value in cell.labels.items()} for cell in writing.cells]
-    common: dict[str, Plain] = {**asdict(writing.decoding), "attention": attention, "stop": str(stop)}
+    stop = getattr(getattr(writing.network.module, "generation_config", None), "eos_token_id", None)
+    keys = Keys(writing.network, writing.cells, {**asdict(writing.decoding), "stop": str(stop)})
     return [
-        Wanted(
-            result_key(
-                weights=network.weight_hash,
-                plan=plans[cell],
-                prompt=writing.rows[prompt].ids,
-                metric="generation",
-                dtype=str(network.dtype),
-                versions=versions,
-                settings={**common, "device": network.device.type, "draw": draw, "sources": read[cell]},
-            ),
-            {"cell": cell, "prompt": prompt, "draw": draw, **labels[cell]},
-        )
+        keys.wanted(cell, writing.rows[prompt].ids, "generation", {"prompt": prompt, "draw": draw}, draw=draw)
         for prompt, cell, draw in places
     ]
-
-
-def _tokens_read(network: Network, plan: Plan) -> str:
-    """Return the tokens of the prompts that a plan reads: the plan knows their texts, not how they are tokenized."""
-    return "; ".join(str(network.row(edit.source.prompt).ids) for edit in plan if isinstance(edit.source, FromPrompt))
-
-
-def _plain(value: object) -> Plain:
-    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
 
 
 def _check_names(cells: Sequence[Cell], functions: Mapping[str, OfText]) -> None:

@@ -5,15 +5,15 @@ from dataclasses import asdict
 from typing import Any
 
 from rheostat.base.errors import BadArgument
-from rheostat.edit.plan import Plan
+from rheostat.edit.plan import Plan, as_plan
 from rheostat.edit.registry import EDITS
-from rheostat.edit.source import FromPrompt
 from rheostat.engine.cells import Cell
 from rheostat.metrics.registry import metric_from_dict, metric_to_dict
 from rheostat.models.anatomy import Anatomy
 from rheostat.models.load import open_network
 from rheostat.models.network import Network, hash_weights
 from rheostat.store.key import digest, versions_that_matter
+from rheostat.sweeps.keys import tokens_read
 from rheostat.sweeps.question import Question
 
 
@@ -30,7 +30,7 @@ def question_to_bytes(question: Question) -> bytes:
     content = {
         "model": _model(question.network),
         "prompts": [one if isinstance(one, str) else [int(token) for token in one] for one in question.prompts],
-        "cells": [cell.plan.to_json() for cell in question.cells],
+        "cells": [[as_plan(part).to_json() for part in (cell.edits, cell.base)] for cell in question.cells],
         "metrics": [metric_to_dict(metric) for metric in question.metrics],
         "max_token_rows": question.max_token_rows,
     }
@@ -57,7 +57,7 @@ def question_from_bytes(data: bytes) -> Question:
     return Question(
         network=network,
         prompts=content["prompts"],
-        cells=[Cell(Plan.from_json(text)) for text in content["cells"]],
+        cells=[Cell(Plan.from_json(edits), base=Plan.from_json(base)) for edits, base in content["cells"]],
         metrics=[metric_from_dict(one) for one in content["metrics"]],
         max_token_rows=content["max_token_rows"],
     )
@@ -66,23 +66,16 @@ def question_from_bytes(data: bytes) -> Question:
 def what_decides(question: Question) -> dict[str, str]:
     """Return what two processes must share for their numbers to be the same, each as a short text."""
     network = question.network
-    config = getattr(network.module, "config", None)
     return {
         "weights": hash_weights(network.module),
         "dtype": str(network.dtype),
         "device": network.device.type,
-        "attention": str(getattr(config, "_attn_implementation", None)),
+        "attention": str(network.attention),
         **versions_that_matter(),
         "tokens": digest([list(row.ids) for row in question.rows]),
-        "tokens of prompts that edits read": digest([sources(network, cell.plan) for cell in question.cells]),
+        "tokens of prompts that edits read": digest([tokens_read(network, cell.plan) for cell in question.cells]),
         "metrics": digest([[each.identifier for each in bound] for bound in question.bound]),
     }
-
-
-def sources(network: Network, plan: Plan) -> str:
-    """Return the tokens of the prompts that a plan reads: the plan knows their texts, not how they are tokenized."""
-    prompts = [edit.source.prompt for edit in plan if isinstance(edit.source, FromPrompt)]
-    return "; ".join(str(network.row(prompt).ids) for prompt in prompts)
 
 
 def _model(network: Network) -> dict[str, Any]:
@@ -97,6 +90,6 @@ def _model(network: Network) -> dict[str, Any]:
         **asdict(origin),
         "dtype": str(network.dtype).removeprefix("torch."),
         "device": network.device.type,
-        "attention": getattr(network.module.config, "_attn_implementation", None),
+        "attention": network.attention,
         "anatomy": None if network.anatomy is None else asdict(network.anatomy),
     }

@@ -18,10 +18,9 @@ from rheostat.metrics.metric import Metric
 from rheostat.models.network import Network
 from rheostat.models.tokens import Prompt
 from rheostat.store.fill import fill_chunks, missing_places
-from rheostat.store.key import result_key, versions_that_matter
 from rheostat.store.store import Store, Wanted
 from rheostat.sweeps.executor import Executor, ExecutorName, make_executor
-from rheostat.sweeps.message import sources
+from rheostat.sweeps.keys import Keys
 from rheostat.sweeps.pieces import PIECE, cut
 from rheostat.sweeps.question import Advance, Place, Question
 
@@ -126,29 +125,11 @@ def _kept(
 
 def _wanted(question: Question, places: Sequence[Place]) -> list[Wanted]:
     """Return the key and the labels of every place."""
-    network, versions = question.network, versions_that_matter()
-    attention = getattr(getattr(network.module, "config", None), "_attn_implementation", None)
-    plans = [cell.plan.fingerprint() for cell in question.cells]
-    read = [sources(network, cell.plan) for cell in question.cells]
+    keys = Keys(question.network, question.cells)
+    metrics = ["; ".join(each.identifier for each in bound) for bound in question.bound]
     return [
-        Wanted(
-            result_key(
-                weights=network.weight_hash,
-                plan=plans[cell],
-                prompt=question.rows[prompt].ids,
-                metric="; ".join(each.identifier for each in question.bound[prompt]),
-                dtype=str(network.dtype),
-                versions=versions,
-                settings={"attention": attention, "device": network.device.type, "sources": read[cell]},
-            ),
-            {"cell": cell, "prompt": prompt, **{label: _plain(v) for label, v in question.cells[cell].labels.items()}},
-        )
-        for prompt, cell in places
+        keys.wanted(cell, question.rows[prompt].ids, metrics[prompt], {"prompt": prompt}) for prompt, cell in places
     ]
-
-
-def _plain(value: object) -> str | int | float | bool | None:
-    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
 
 
 def _check_names(cells: Sequence[Cell], metrics: Sequence[Metric]) -> None:
