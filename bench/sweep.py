@@ -14,7 +14,7 @@ from bench.patching import PAIRS, ROW_TOKENS, Grid, full_rows, one_by_one, ours,
 from bench.timing import Times, ratio, take_turns
 from bench.where import where_time_goes
 from rheostat.engine.cells import Cell
-from rheostat.engine.sweep import explain_sweep
+from rheostat.engine.explain import explain_sweep
 from rheostat.model import Model
 
 TOLERANCE = 1e-5

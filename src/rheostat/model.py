@@ -15,13 +15,14 @@ from rheostat.edit.plan import PlanLike
 from rheostat.engine.batch import PaddingSide
 from rheostat.engine.cells import Cell
 from rheostat.engine.editing import OpenReceipt, editing
+from rheostat.engine.explain import SweepCost, explain_sweep
 from rheostat.engine.forward import Output, capture, run
 from rheostat.engine.generate import Generation, generate
 from rheostat.engine.identities import IdentityCheck, check_identities, check_prompt
 from rheostat.engine.plain import PlainOutput, run_plain
 from rheostat.engine.plain_sweep import MAX_ROWS
 from rheostat.engine.stream import CaptureCost, capture_to_file, explain_capture
-from rheostat.engine.sweep import MAX_TOKEN_ROWS, SweepCost, explain_sweep
+from rheostat.engine.sweep import MAX_TOKEN_ROWS
 from rheostat.lenses.logit import LogitLens
 from rheostat.lenses.reading import POINTS, Reading, read
 from rheostat.metrics.metric import Metric
@@ -207,7 +208,7 @@ class Model(Network):
         *,
         max_token_rows: int = MAX_TOKEN_ROWS,
     ) -> SweepCost:
-        """State what a sweep would compute; see `rheostat.engine.sweep.explain_sweep`."""
+        """State what a sweep would compute; see `rheostat.engine.explain.explain_sweep`."""
         return explain_sweep(self, prompts, cells, max_token_rows=max_token_rows)
 
     def sweep_plain(

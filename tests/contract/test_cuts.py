@@ -8,7 +8,8 @@ import torch
 import rheostat as rh
 from rheostat.base.errors import BadArgument, EditNotApplied, EditNotUsable, PositionNotFound, SiteNotOffered
 from rheostat.engine.cells import Cell
-from rheostat.engine.sweep import explain_sweep, sweep_logits
+from rheostat.engine.explain import explain_sweep
+from rheostat.engine.sweep import sweep_logits
 from rheostat.engine.taps import count_hooks
 from rheostat.models.toy import TOYS, toy
 from tests.contract.test_generation import ROWS as PROMPTS

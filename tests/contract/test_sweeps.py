@@ -1,7 +1,9 @@
 """A sweep gives every cell what a run of that cell alone gives, and computes only what `explain_sweep` says."""
 
+import math
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -18,10 +20,12 @@ from rheostat.base.errors import (
     SiteNotFound,
 )
 from rheostat.edit.registry import EDITS
+from rheostat.engine import division
 from rheostat.engine.cells import Cell, patching_cells
+from rheostat.engine.explain import explain_sweep
 from rheostat.engine.forward import run
 from rheostat.engine.prefix import share_runs
-from rheostat.engine.sweep import explain_sweep, sweep_chunks, sweep_logits
+from rheostat.engine.sweep import sweep_chunks, sweep_logits
 from rheostat.engine.taps import count_hooks
 from rheostat.models.toy import D_VOCAB, N_BLOCKS
 
@@ -37,6 +41,15 @@ VECTOR = torch.linspace(-1, 3, 16, dtype=torch.float64)
 
 PROMPTS = st.lists(st.lists(st.integers(4, D_VOCAB - 1), min_size=2, max_size=9), min_size=1, max_size=2)
 POSITIONS = st.sampled_from(["last", "all", "prompt", 0, -2, slice(1, None), [1, 0]])
+
+
+WAYS = {"branching": math.inf, "in full": 0}
+"""What full rows would cost: one way or the other is forced where a test is about it."""
+
+
+def dividing(way: str) -> AbstractContextManager[object]:
+    """Force a way for cells that could go either."""
+    return patch.object(division, "_full_cost", return_value=WAYS[way])
 
 
 def offered(model: rh.Model) -> list[str]:
@@ -78,25 +91,31 @@ def an_edit(draw: Callable[[st.SearchStrategy], object], model: rh.Model) -> rh.
 
 @EXAMPLES
 @given(
-    data=st.data(), prompts=PROMPTS, asked=st.sampled_from(["last", "all", [-1, 0]]), rows=st.sampled_from([1, 9, 999])
+    data=st.data(),
+    prompts=PROMPTS,
+    asked=st.sampled_from(["last", "all", [-1, 0]]),
+    rows=st.sampled_from([1, 9, 999]),
+    way=st.sampled_from([*WAYS]),
 )
-def test_cells_of_a_sweep_equal_single_runs(model, data, prompts, asked, rows):
+def test_cells_of_a_sweep_equal_single_runs(model, data, prompts, asked, rows, way):
     sizes = data.draw(st.lists(st.integers(0, 3), min_size=1, max_size=5))
     plans = [[an_edit(data.draw, model) for _ in range(size)] for size in sizes]
     cells = [Cell(plan) for plan in [*plans, rh.Add("blocks.1.mlp_out", torch.arange(16.0))]]
-    assert assert_same(model, prompts, cells, logits_at=asked, max_token_rows=rows) > MOVED
+    with dividing(way):
+        assert assert_same(model, prompts, cells, logits_at=asked, max_token_rows=rows) > MOVED
 
 
 @settings(EXAMPLES, max_examples=4)
-@given(data=st.data(), prompts=PROMPTS, rows=st.sampled_from([1, 9, 999]))
-def test_cells_on_bases_equal_single_runs_of_base_and_edits(model, data, prompts, rows):
+@given(data=st.data(), prompts=PROMPTS, rows=st.sampled_from([1, 9, 999]), way=st.sampled_from([*WAYS]))
+def test_cells_on_bases_equal_single_runs_of_base_and_edits(model, data, prompts, rows, way):
     bases = [[an_edit(data.draw, model) for _ in range(size)] for size in (1, 2)]
     cells = [
         Cell([an_edit(data.draw, model) for _ in range(data.draw(st.integers(0, 2)))], base=base)
         for base in (*bases, *bases, None)
     ]
     cells.append(Cell(rh.Add("blocks.1.mlp_out", torch.arange(16.0)), base=bases[0]))
-    assert_same(model, prompts, cells, logits_at="all", max_token_rows=rows)
+    with dividing(way):
+        assert_same(model, prompts, cells, logits_at="all", max_token_rows=rows)
 
 
 def test_an_edit_before_beside_or_after_the_base_equals_a_single_run(core_model):
@@ -153,10 +172,11 @@ def test_equal_bases_share_one_run_and_only_what_follows_is_computed(core_model)
         Cell(rh.Zero("blocks.2.mlp_out", positions=-1), base=rh.Add(base.site, base.vector.clone(), positions=1))
         for _ in range(4)
     ]
-    alone = explain_sweep(core_model, ROW, [cell.edits for cell in cells])
-    together = explain_sweep(core_model, ROW, cells)
-    assert together == alone
-    assert explain_sweep(core_model, ROW, [*cells, cells[0].edits]).passes == together.passes + 2
+    with dividing("branching"):
+        alone = explain_sweep(core_model, ROW, [cell.edits for cell in cells])
+        together = explain_sweep(core_model, ROW, cells)
+        assert together == alone
+        assert explain_sweep(core_model, ROW, [*cells, cells[0].edits]).passes == together.passes + 2
 
 
 def test_a_cell_that_adds_nothing_to_its_base_is_the_base_run(core_model, monkeypatch):
@@ -209,8 +229,25 @@ def test_module_paths_run_in_full_beside_cells_that_branch(model):
     assert assert_same(model, [ROW, ROW[:3]], cells) > MOVED
 
 
+def test_few_cells_on_many_prompts_share_passes_and_many_cells_on_one_branch(core_model):
+    """The choice is the cheaper one, and prompts of different lengths run together."""
+    prompts = [[*ROW[: 2 + k % 5], k + 4] for k in range(20)]
+    few = [Cell(rh.Add("blocks.1.mlp_out", VECTOR)), Cell(rh.Zero("blocks.2.attn_out", positions="last"))]
+    cost = explain_sweep(core_model, prompts, few)
+    assert cost.passes == 1
+    assert explain_sweep(core_model, prompts, few, max_token_rows=60).passes > 1
+    assert assert_same(core_model, prompts, few) > MOVED
+    values = torch.randn(60, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    many = [Cell(rh.Add("blocks.2.mlp_out", value, positions="last")) for value in values]
+    cost = explain_sweep(core_model, [ROW], many)
+    assert cost.passes == 2
+    assert cost.block_token_rows == N_BLOCKS * len(ROW) + 60 + 2
+    assert assert_same(core_model, [ROW], many) > MOVED
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("differs", [0, 3, 5])
-def test_the_work_explained_is_the_work_that_blocks_see(model, differs):
+def test_the_work_explained_is_the_work_that_blocks_see(model, differs, way):
     donor = [token + (position >= differs) for position, token in enumerate(ROW)]
     source = model.capture(donor, "blocks.*.resid_pre", positions=slice(differs, None))
     cells = patching_cells(source)
@@ -224,11 +261,15 @@ def test_the_work_explained_is_the_work_that_blocks_see(model, differs):
         for block in range(N_BLOCKS):
             part = model.part(f"{model.anatomy.blocks}.{block}")
             stack.callback(part.register_forward_hook(count).remove)
-        sweep_logits(model, ROW, cells)
-    cost = explain_sweep(model, ROW, cells)
+        with dividing(way):
+            sweep_logits(model, ROW, cells)
+    with dividing(way):
+        cost = explain_sweep(model, ROW, cells)
     assert cost.block_token_rows == sum(seen)
     assert cost.passes == len(seen) / N_BLOCKS
-    assert cost.block_token_rows < cost.plain_block_token_rows
+    assert cost.block_token_rows <= cost.plain_block_token_rows
+    assert (cost.block_token_rows < cost.plain_block_token_rows) == (way == "branching")
+    assert cost.seconds > 0
     assert str(cost.block_token_rows) in str(cost)
 
 
@@ -236,11 +277,12 @@ def test_a_cell_that_changes_nothing_is_the_shared_run_and_passes_no_block(core_
     own = core_model.capture(ROW, ["blocks.*.resid_pre", "blocks.*.heads"], positions="all")
     cells = [*patching_cells(own), Cell(None), Cell(rh.Zero("blocks.1.mlp_out", strength=0.0))]
     monkeypatch.setattr("rheostat.engine.branch.Branch.run", None)
-    together = sweep_logits(core_model, ROW, cells)
-    clean = run(core_model, ROW).logits
-    torch.testing.assert_close(together[:, 0], clean.expand(len(cells), -1, -1), rtol=0, atol=1e-9)
-    with pytest.raises(TypeError):
-        sweep_logits(core_model, ROW, [rh.Zero("blocks.1.mlp_out")])
+    with dividing("branching"):
+        together = sweep_logits(core_model, ROW, cells)
+        clean = run(core_model, ROW).logits
+        torch.testing.assert_close(together[:, 0], clean.expand(len(cells), -1, -1), rtol=0, atol=1e-9)
+        with pytest.raises(TypeError):
+            sweep_logits(core_model, ROW, [rh.Zero("blocks.1.mlp_out")])
 
 
 @pytest.mark.parametrize(

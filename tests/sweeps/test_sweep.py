@@ -60,7 +60,7 @@ def test_a_stored_cell_with_a_base_is_the_plan_of_both(tmp_path, monkeypatch):
         model.sweep(PROMPTS, [cell], **options)["probability"] for cell in (edit, rh.Cell(edit, base=base))
     )
     assert (alone - on_base).abs().min() > 1e-9
-    monkeypatch.setattr(question, "sweep_chunks", None)
+    monkeypatch.setattr(question, "sweep_rows", None)
     assert model.sweep(PROMPTS, [[base, edit]], **options)["probability"].tolist() == on_base.tolist()
 
 

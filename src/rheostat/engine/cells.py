@@ -171,6 +171,21 @@ def check_cell(cell: BoundCell, row: Row) -> None:
                 raise EditNotApplied(f"{bound.edit} reaches no token of a prompt; it would change nothing.")
         except RheostatError as error:
             raise _named(error, cell.index) from error
+    _check_sight(cell, row)
+
+
+def _check_sight(cell: BoundCell, row: Row) -> None:
+    """Refuse cuts that together leave a token without any key."""
+    hidden: dict[tuple[Site, int], set[int]] = {}
+    for bound in cell.edits:
+        if isinstance(bound.edit, CutAttention) and bound.edit.strength == 1 and bound.edit.units is None:
+            for query, key in cut_edges(bound.edit, row):
+                hidden.setdefault((bound.site, query), set()).add(key)
+    for (site, query), keys in hidden.items():
+        if len(keys) == query + 1:
+            raise EditNotUsable(
+                f"cell {cell.index}: token {query} sees no key at {site} after the cuts. Leave it one, such as itself."
+            )
 
 
 def cut_edges(edit: CutAttention, row: Row) -> list[tuple[int, int]]:

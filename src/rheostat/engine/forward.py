@@ -94,8 +94,38 @@ def run(
     sites = resolve(network, capture) if capture else ()
     wanted = positions_in(rows, logits_at)
     reader = Reader(network, sites, batch, positions_in(rows, capture_at) if sites else ())
-    whole = any(site.kind == "logits" for site in (*program.sites, *sites))
-    kept, arguments = kept_columns(network, batch, wanted, whole=whole)
+    picked = _logits(network, batch, program, reader, wanted, gradients=gradients)
+    activations = reader.activations() if sites else None
+    return Output(_pad(picked), wanted, program.receipt(), activations, network)
+
+
+def run_rows(
+    network: Network, rows: Sequence[Row], plans: Sequence[PlanLike], asked: Sequence[tuple[int, ...]]
+) -> list[Float[Tensor, "pos d_vocab"]]:
+    """Run one batch of rows, each with its plan and its own positions to unembed; return their logits row by row.
+
+    Raises:
+        as `run`.
+    """
+    program = bind(network, rows, None, plans)
+    batch = build_batch(network, rows)
+    logits = _logits(network, batch, program, Reader(network, (), batch, ()), tuple(asked), gradients=False)
+    program.receipt()  # refuses an edit that reached no token
+    return logits
+
+
+def _logits(
+    network: Network,
+    batch: Batch,
+    program: Program,
+    reader: "Reader",
+    asked: tuple[tuple[int, ...], ...],
+    *,
+    gradients: bool,
+) -> list[Tensor]:
+    """Pass a batch through the network and return each row's logits (pos, d_vocab) where asked for."""
+    whole = any(site.kind == "logits" for site in (*program.sites, *reader.sites))
+    kept, arguments = kept_columns(network, batch, asked, whole=whole)
     with passing(network, gradients=gradients) as stack:
         clock = Clock(batch.lengths)
         attach_clock(stack, network.module, clock.read)
@@ -103,12 +133,10 @@ def run(
         reader.attach(stack, stop=False)
         logits = network.module(**batch.arguments(network), **arguments, use_cache=False).logits
     columns = {column: index for index, column in enumerate(kept)}
-    picked = [
+    return [
         logits[row, [columns[start + position] for position in positions]]
-        for row, (start, positions) in enumerate(zip(batch.starts, wanted, strict=True))
+        for row, (start, positions) in enumerate(zip(batch.starts, asked, strict=True))
     ]
-    activations = reader.activations() if sites else None
-    return Output(_pad(picked), wanted, program.receipt(), activations, network)
 
 
 def capture(

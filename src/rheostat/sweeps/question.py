@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
 from typing import TypeAlias
 
 import torch
@@ -11,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rheostat.engine.cells import Cell
-from rheostat.engine.forward import run
-from rheostat.engine.sweep import sweep_chunks
+from rheostat.engine.forward import run_rows
+from rheostat.engine.sweep import sweep_rows
 from rheostat.metrics.metric import Bound, Metric
 from rheostat.models.network import Network
 from rheostat.models.tokens import Prompt, Row
@@ -53,31 +52,52 @@ class Question:
         _ = self.bound
 
     def values(self, places: Sequence[Place], advance: Advance | None = None) -> Float[Tensor, "place metric"]:
-        """Return (place, metric) in float64; places of one prompt stand together."""
-        parts = [
-            self._on_one_prompt(prompt, [cell for _, cell in group], advance or (lambda _: None))
-            for prompt, group in groupby(places, key=lambda place: place[0])
-        ]
-        return torch.cat(parts)
+        """Return (place, metric) in float64; prompts that ask for the same cells run together."""
+        values = torch.full((len(places), len(self.metrics)), float("nan"), dtype=torch.float64)
+        index = {place: number for number, place in enumerate(places)}
+        for prompts, members in _blocks(places):
+            cells = [self.cells[cell] for cell in members]
+            asked = [self._positions(prompt) for prompt in prompts]
+            clean = self._clean(prompts, asked)
+            rows = [self.rows[prompt] for prompt in prompts]
+            for chunk in sweep_rows(self.network, rows, cells, asked, max_token_rows=self.max_token_rows):
+                prompt = prompts[chunk.prompt]
+                where = [index[prompt, members[cell]] for cell in chunk.cells]
+                values[where] = _measure(chunk.logits, self.bound[prompt], clean.get(prompt), chunk.positions)
+                (advance or _nowhere)(len(where))
+        return values
 
     def first_token(self, place: Place) -> int:
         """Return the first token that a cell edits in a prompt; cells that share it share most of their work."""
         row, plan = self.rows[place[0]], self.cells[place[1]].plan
         return min((token for edit in plan for token in edit.where.in_prompt(row)), default=len(row))
 
-    def _on_one_prompt(self, prompt: int, members: Sequence[int], advance: Advance) -> Tensor:
-        bound, asked = self.bound[prompt], [self.prompts[prompt]]
-        positions = sorted({position for each in bound for position in each.positions})
-        clean = None
-        if any(each.needs_clean for each in bound):
-            clean = run(self.network, asked, logits_at=positions).logits[0]
-        values = torch.full((len(members), len(bound)), float("nan"), dtype=torch.float64)
-        cells = [self.cells[cell] for cell in members]
-        chunks = sweep_chunks(self.network, asked, cells, logits_at=positions, max_token_rows=self.max_token_rows)
-        for chunk in chunks:
-            values[list(chunk.cells)] = _measure(chunk.logits, bound, clean, positions)
-            advance(len(chunk.cells))
-        return values
+    def _positions(self, prompt: int) -> tuple[int, ...]:
+        """Return where a prompt's metrics read logits."""
+        return tuple(sorted({position for each in self.bound[prompt] for position in each.positions}))
+
+    def _clean(self, prompts: Sequence[int], asked: Sequence[tuple[int, ...]]) -> dict[int, Tensor]:
+        """Return the unedited network's logits (pos, d_vocab) where a metric compares with them."""
+        found = {}
+        for prompt, positions in zip(prompts, asked, strict=True):
+            if any(each.needs_clean for each in self.bound[prompt]):
+                found[prompt] = run_rows(self.network, [self.rows[prompt]], [None], [positions])[0]
+        return found
+
+
+def _blocks(places: Sequence[Place]) -> list[tuple[list[int], list[int]]]:
+    """Return (prompts, cells) whose products are the places."""
+    cells: dict[int, list[int]] = {}
+    for prompt, cell in places:
+        cells.setdefault(prompt, []).append(cell)
+    prompts: dict[tuple[int, ...], list[int]] = {}
+    for prompt, members in cells.items():
+        prompts.setdefault(tuple(members), []).append(prompt)
+    return [(together, list(members)) for members, together in prompts.items()]
+
+
+def _nowhere(_n: int) -> None:
+    """Stand for a progress bar that nobody sees."""
 
 
 def _measure(logits: Tensor, bound: Sequence[Bound], clean: Tensor | None, positions: Sequence[int]) -> Tensor:

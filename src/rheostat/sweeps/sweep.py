@@ -13,7 +13,7 @@ from rheostat.base.progress import progress as show_progress
 from rheostat.edit.plan import PlanLike
 from rheostat.engine.batch import as_prompts
 from rheostat.engine.cells import Cell, as_cells
-from rheostat.engine.sweep import MAX_TOKEN_ROWS, explain_sweep
+from rheostat.engine.sweep import MAX_TOKEN_ROWS, prepare
 from rheostat.metrics.metric import Metric
 from rheostat.models.network import Network
 from rheostat.models.tokens import Prompt
@@ -71,8 +71,8 @@ def sweep(
     listed, asked = as_cells(cells), as_prompts(prompts)
     wanted = [metrics] if isinstance(metrics, Metric) else list(metrics)
     _check_names(listed, wanted)
-    explain_sweep(network, asked, listed)  # refuses what cannot be done, in whichever cell
     question = Question(network, asked, listed, wanted, max_token_rows)
+    prepare(network, question.rows, listed, max_token_rows)  # refuses what cannot be done, in whichever cell
     question.check()
     chosen = make_executor(executor, question, address=address, n_workers=n_workers)
     places = list(product(range(len(asked)), range(len(listed))))
