@@ -108,7 +108,9 @@ class Branch:
         return full
 
     def _write(self, row: int, departure: Departure) -> _Write:
-        return _Write(row, [token - self._start for token in departure.tokens], departure.values)
+        columns = [token - self._start for token in departure.tokens]
+        reached = [index for index, column in enumerate(columns) if column >= 0]
+        return _Write(row, [columns[index] for index in reached], departure.values[reached])
 
     def _cross(self, rows: Tensor, border: int) -> Tensor:
         """Append the rows that leave the shared run here; the first to come replace the row that carried the pass."""
