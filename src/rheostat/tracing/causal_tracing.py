@@ -220,7 +220,7 @@ def _everything(network: Network, prompt: Prompt, noised: Site) -> Edit:
 
 
 def _cell(edits: Sequence[Edit], place: tuple[int, int], noise: Edit) -> Cell:
-    return Cell([noise, *edits], {"block": place[0], "position": place[1]})
+    return Cell(list(edits), {"block": place[0], "position": place[1]}, base=noise)
 
 
 def _shown(network: Network, token: int) -> str:

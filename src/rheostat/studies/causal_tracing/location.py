@@ -11,7 +11,7 @@ from rheostat.studies.causal_tracing.facts import FIRST, FURTHER, LAST, LAST_SUB
 from rheostat.studies.causal_tracing.measuring import Traced
 from rheostat.studies.curve import curve
 from rheostat.studies.halves import at_places, chosen_by_other_half
-from rheostat.studies.judging import compared, held, judge, measurement, number
+from rheostat.studies.judging import compared_all, held, judge, measurement, number
 from rheostat.studies.part import Part
 from rheostat.studies.record import Measurement, Section, Verdict
 
@@ -21,6 +21,15 @@ STATEMENT = (
     "last token late."
 )
 RIVALS = (FIRST, NEXT, FURTHER)
+ROWS = {
+    FIRST: "subject, first",
+    MIDDLE: "subject, middle",
+    LAST_SUBJECT: "subject, last",
+    NEXT: "next after it",
+    FURTHER: "further",
+    LAST: "last",
+}
+"""Labels that fit a map's margin."""
 KINDS = {"resid_post": "hidden state", "mlp_out": "MLP window", "attn_out": "attention window"}
 
 
@@ -105,10 +114,7 @@ def run(traced: Mapping[str, Traced], seed: int, *, planted_found: bool) -> Part
         figures += [*_maps(name, one), _profile(name, one, LAST_SUBJECT, seed), _profile(name, one, LAST, seed)]
     section = Section(
         heading="Which tokens, at which depth",
-        text="\n\n".join(
-            f"{name}. {'; '.join(f'{one.quantity}: {compared(one)}' for one in found)}."
-            for name, found in every.items()
-        ),
+        text="\n\n".join(f"{name}. {compared_all(found)}" for name, found in every.items()),
         figures=tuple(figure.name for figure in figures),
         tables=("indirect-effects",),
     )
@@ -145,9 +151,7 @@ def _peaks(name: str, traced: Traced) -> str:
 
 def _maps(name: str, traced: Traced) -> list[Grid]:
     """Return roles × blocks for each kind, on one colour scale."""
-    means = {
-        kind: {role: _mean(traced.indirect(role, kind=kind)) for role in (FIRST, MIDDLE, *ROLES[2:])} for kind in KINDS
-    }
+    means = {kind: {role: _mean(traced.indirect(role, kind=kind)) for role in ROLES} for kind in KINDS}
     every = np.concatenate([row for rows in means.values() for row in rows.values()])
     limits = (float(min(0.0, np.nanmin(every))), float(np.nanmax(every)))
     return [
@@ -159,7 +163,7 @@ def _maps(name: str, traced: Traced) -> list[Grid]:
             value_label="indirect effect (probability)",
             table=pd.DataFrame(
                 [
-                    {"x": block, "y": role, "value": value}
+                    {"x": block, "y": ROWS[role], "value": round(float(value), 3)}
                     for role, row in means[kind].items()
                     for block, value in zip(traced.centres, row, strict=True)
                 ]

@@ -12,7 +12,7 @@ from rheostat.studies.causal_tracing.facts import FIRST, FURTHER, LAST, LAST_SUB
 from rheostat.studies.causal_tracing.measuring import NO_ATTENTION, NO_MLP, WHOLE, Traced
 from rheostat.studies.curve import curve
 from rheostat.studies.halves import at_places, chosen_by_other_half
-from rheostat.studies.judging import compared, held, judge, measurement
+from rheostat.studies.judging import compared_all, held, judge, measurement
 from rheostat.studies.part import Part
 from rheostat.studies.record import Measurement, Section, Verdict
 from rheostat.tracing.restoration import scaled_window
@@ -110,9 +110,8 @@ def run(traced: Mapping[str, Traced], seed: int, *, planted_found: bool) -> Part
 
 def _describe(name: str, traced: Traced, found: list[Measurement]) -> str:
     places = {role: sorted({traced.centres[one] for one in site(traced, role)}) for role in (LAST_SUBJECT, LAST)}
-    said = "; ".join(f"{one.quantity}: {compared(one)}" for one in found)
     early, late = (" and ".join(map(str, blocks)) for blocks in places.values())
-    return f"{name}. Early site: windows around block {early}; late site: around block {late}. {said}."
+    return f"{name}. Early site: windows around block {early}; late site: around block {late}. {compared_all(found)}"
 
 
 def _severed(name: str, traced: Traced, seed: int) -> Profile:

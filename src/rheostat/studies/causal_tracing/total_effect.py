@@ -10,7 +10,7 @@ from rheostat.metrics.statistics import Values, bootstrap_mean, paired_differenc
 from rheostat.studies.causal_tracing.facts import LAST, LAST_SUBJECT, ROLES
 from rheostat.studies.causal_tracing.measuring import STRONG, WEAK, Traced
 from rheostat.studies.halves import at_places, chosen_by_other_half
-from rheostat.studies.judging import compared, held, judge, measurement, number
+from rheostat.studies.judging import compared_all, held, judge, measurement, number
 from rheostat.studies.part import Part
 from rheostat.studies.record import Measurement, Section, Verdict
 
@@ -97,9 +97,9 @@ def run(traced: Mapping[str, Traced], seed: int, *, planted_found: bool) -> Part
         claim=CLAIM,
         statement=STATEMENT,
         verdict=judge(deciding, planted_found=planted_found and exact),
-        reason=f"{held(deciding)} With the whole stream put back, the probability is the clean one within "
-        f"{number(max(error.values()))}. Block and token of the best state are chosen on one half of the facts and "
-        "reported on the other.",
+        reason=f"{held(deciding)} {_by_noise(traced)} With the whole stream put back, the probability is the clean one "
+        f"within {number(max(error.values()))}. Block and token of the best state are chosen on one half of the facts "
+        "and reported on the other.",
         measurements=(*deciding, *weak.values()),
     )
     figures = tuple(_example(name, one) for name, one in traced.items())
@@ -113,6 +113,14 @@ def run(traced: Mapping[str, Traced], seed: int, *, planted_found: bool) -> Part
     return Part((section,), tables, figures, (verdict,))
 
 
+def _by_noise(traced: Mapping[str, Traced]) -> str:
+    said = [
+        f"{number(one.totals['weak'].mean())} and {number(one.totals['total'].mean())} on {name}"
+        for name, one in traced.items()
+    ]
+    return f"Noise of {WEAK:g} and of {STRONG:g} standard deviations takes {'; '.join(said)}."
+
+
 def _restoration_error(traced: Traced) -> float:
     return float((traced.totals["all_back"] - traced.totals["clean"]).abs().max())
 
@@ -121,11 +129,10 @@ def _describe(name: str, traced: Traced, found: list[Measurement], weak: Measure
     totals = traced.totals
     several = int((totals["subject_tokens"] > 1).sum())
     clean, corrupted = (bootstrap_mean(totals[column].to_numpy(), seed=seed) for column in ("clean", "corrupted"))
-    said = "; ".join(f"{one.quantity}: {compared(one)}" for one in [*found, weak])
     return (
         f"{name}, {len(totals)} facts that it answers correctly, {several} with subjects of several tokens; noise of "
         f"standard deviation {number(traced.noise_std)}. Probability of the answer: clean {clean}; under noise "
-        f"{corrupted}. {said[0].upper()}{said[1:]}."
+        f"{corrupted}. {compared_all([*found, weak])}"
     )
 
 
@@ -137,7 +144,7 @@ def _example(name: str, traced: Traced) -> Grid:
     starred = here["subject"].map({True: "*", False: ""})
     return Grid(
         name=f"example-{name}",
-        title=f"Hidden states of {name} put back one at a time: “{fact['prompt']}”",
+        title=f"One hidden state put back at a time, {name}",
         x_label="block",
         y_label="token (*: noised)",
         value_label=f"probability of {fact['answer']}",
@@ -145,9 +152,10 @@ def _example(name: str, traced: Traced) -> Grid:
             {
                 "x": here["block"],
                 "y": here["position"].astype(str) + " " + here["token"] + starred,
-                "value": here["probability"],
+                "value": here["probability"].round(3),
             }
         ).reset_index(drop=True),
-        note=f"The fact with the largest total effect: clean {fact['clean']:.3f}, under noise {fact['corrupted']:.3f}. "
+        note=f"“{fact['prompt']}”, the fact with the largest total effect: clean {fact['clean']:.3f}, under noise "
+        f"{fact['corrupted']:.3f}. "
         "n = 1 prompt. Tokens before the subject are left out: nothing there depends on the noise.",
     )
