@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rheostat.sites.site import Site
     from rheostat.studies.run import run_study
     from rheostat.tracing.activation_patching import patch_activations
+    from rheostat.tracing.causal_tracing import causal_trace
 
 __version__ = "0.1.0"
 
@@ -53,6 +54,7 @@ _HOMES = {
     "Site": "rheostat.sites.site",
     "Zero": "rheostat.edit.arithmetic",
     "block_taps": "rheostat.models.anatomy",
+    "causal_trace": "rheostat.tracing.causal_tracing",
     "load": "rheostat.model",
     "measure": "rheostat.metrics.measure",
     "patch_activations": "rheostat.tracing.activation_patching",
@@ -84,6 +86,7 @@ __all__ = [
     "Site",
     "Zero",
     "block_taps",
+    "causal_trace",
     "load",
     "measure",
     "patch_activations",

@@ -11,7 +11,7 @@ from rheostat.studies.causal_tracing.facts import LAST, LAST_SUBJECT, ROLES
 from rheostat.studies.causal_tracing.measuring import STRONG, WEAK, Traced
 from rheostat.studies.halves import at_places, chosen_by_other_half
 from rheostat.studies.judging import compared_all, held, judge, measurement, number
-from rheostat.studies.part import Part
+from rheostat.studies.part import Part, joined
 from rheostat.studies.record import Measurement, Section, Verdict
 
 CLAIM = "trace-1"
@@ -109,7 +109,7 @@ def run(traced: Mapping[str, Traced], seed: int, *, planted_found: bool) -> Part
         figures=tuple(figure.name for figure in figures),
         tables=("total-effects",),
     )
-    tables = {"total-effects": pd.concat([one.totals.assign(model=name) for name, one in traced.items()])}
+    tables = {"total-effects": joined({name: one.totals for name, one in traced.items()})}
     return Part((section,), tables, figures, (verdict,))
 
 
