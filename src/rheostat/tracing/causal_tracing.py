@@ -7,7 +7,7 @@ probability of the answer, averaged over the draws of the noise:
 - indirect effect of a place: P of the noised run with the clean activation at this place − P of the noised run.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,9 +86,10 @@ class CausalTrace:
             "n = 1 prompt.",
         )
 
-    def rows(self) -> list[dict[Hashable, Any]]:
-        """Return JSON-able rows {block, position, token, subject, probability, indirect_effect}."""
-        return self.table.to_dict("records")
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-able values: every field and the total effect, the table as its rows."""
+        fields = {name: value for name, value in vars(self).items() if name != "table"}
+        return {**fields, "total_effect": self.total_effect, "table": self.table.to_dict("records")}
 
 
 def causal_trace(
