@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from rheostat.sweeps.targets import targets, windows
     from rheostat.tracing.activation_patching import patch_activations
     from rheostat.tracing.attribution_patching import attribute_patching
+    from rheostat.tracing.causal_tracing import causal_trace
 
 __version__ = "0.1.0"
 
@@ -62,6 +63,7 @@ _HOMES = {
     "attribute_patching": "rheostat.tracing.attribution_patching",
     "block_taps": "rheostat.models.anatomy",
     "combined_cells": "rheostat.sweeps.grids",
+    "causal_trace": "rheostat.tracing.causal_tracing",
     "load": "rheostat.model",
     "measure": "rheostat.metrics.measure",
     "patch_activations": "rheostat.tracing.activation_patching",
@@ -100,6 +102,7 @@ __all__ = [
     "adding_cells",
     "attribute_patching",
     "block_taps",
+    "causal_trace",
     "combined_cells",
     "load",
     "measure",

@@ -97,6 +97,21 @@ def test_patch_json_has_a_row_per_block_and_token(type_in: Type, tiny: str):
     assert "equally many tokens" in typed.err and typed.err.count("\n") == 1
 
 
+def test_trace_json_has_the_totals_and_a_row_per_block_and_token(type_in: Type, tiny: str):
+    asked = ("--subject", "Germany", "--draws", "2", "--site", "mlp_out", "--window", "1", "--json", "--model", tiny)
+    typed = type_in("trace", PROMPT, *asked, "--png", "trace.png", "--html", "trace.html")
+    assert typed.code == 0, typed.err
+    found = json.loads(typed.out)
+    assert found["total_effect"] == pytest.approx(found["clean"] - found["corrupted"])
+    columns = ["block", "position", "token", "subject", "probability", "indirect_effect"]
+    assert [list(row) for row in found["table"]] == [columns] * (2 * 5)
+    assert Path("trace.png").read_bytes().startswith(b"\x89PNG")
+    assert "Putting back mlp_out of one token" in Path("trace.html").read_text(encoding="utf-8")
+    typed = type_in("trace", PROMPT, "--subject", "France", "--model", tiny)
+    assert (typed.code, typed.out) == (2, "")
+    assert "France" in typed.err and typed.err.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("given", "rows"),
     [
@@ -329,11 +344,15 @@ def test_the_demonstration_writes_a_page_that_names_the_site_it_found(type_in: T
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["lens", "generate", "patch", "demo", "studies", "models", "sites", "check"])
+@pytest.mark.parametrize(
+    "command", ["lens", "generate", "patch", "trace", "demo", "studies", "models", "sites", "check"]
+)
 def test_the_example_of_a_command_runs(type_in: Type, command: str):
     typed = type_in(*example(import_module(f"rheostat.cli.{command}")))
     assert typed.code == 0, typed.err
-    written = {"lens": "lens.html", "patch": "patch.html", "demo": "demo/index.html"}.get(command)
+    written = {"lens": "lens.html", "patch": "patch.html", "trace": "trace.html", "demo": "demo/index.html"}.get(
+        command
+    )
     assert written is None or Path(written).is_file()
 
 

@@ -33,5 +33,12 @@ STUDIES: dict[str, StudyCard] = {
             minutes="30 / 3",
             home="rheostat.studies.attribution_patching:STUDY",
         ),
+        StudyCard(
+            name="causal-tracing",
+            title="Causal tracing: which activations carry a fact past noise on its subject",
+            source="Meng et al., “Locating and Editing Factual Associations in GPT” (arXiv:2202.05262)",
+            minutes="30 / 1",
+            home="rheostat.studies.causal_tracing:STUDY",
+        ),
     )
 }

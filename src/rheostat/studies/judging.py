@@ -52,6 +52,18 @@ def compared(one: Measurement) -> str:
     return f"{number(one.effect)} against {number(one.control)} ({one.control_name}; difference {interval(one)})"
 
 
+def compared_all(found: Sequence[Measurement]) -> str:
+    """Return sentences for a section's text, one per quantity: its effect, then each control with the interval."""
+    sentences = []
+    for quantity in dict.fromkeys(one.quantity for one in found):
+        same = [one for one in found if one.quantity == quantity]
+        controls = (f"{number(one.control)} ({one.control_name}; difference {interval(one)})" for one in same)
+        sentences.append(
+            f"{quantity[0].upper()}{quantity[1:]}: {number(same[0].effect)} against {', '.join(controls)}."
+        )
+    return " ".join(sentences)
+
+
 def interval(one: Measurement) -> str:
     """Return the interval of effect − control."""
     return f"[{number(one.low)}, {number(one.high)}]"
