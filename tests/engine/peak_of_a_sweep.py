@@ -41,7 +41,7 @@ def main(budgets: list[int]) -> None:
         for _ in sweep_chunks(model, row, cells, max_token_rows=budget):
             pass
         measured.append({"budget": budget, "estimate": estimate, "peak": resident("VmHWM") - before})
-    print(json.dumps(measured))
+    sys.stdout.write(json.dumps(measured) + "\n")
 
 
 main([int(one) for one in sys.argv[1:]])
