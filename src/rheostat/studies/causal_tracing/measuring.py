@@ -15,7 +15,7 @@ from rheostat.studies.study import Context
 from rheostat.tracing.causal_tracing import CausalTrace, causal_trace, subject_std
 
 N_FACTS, N_FACTS_QUICK = 60, 6
-DRAWS, DRAWS_QUICK = 10, 1
+DRAWS, DRAWS_QUICK = 2, 1
 CENTRES, CENTRES_QUICK = 10, 5
 """About so many blocks are restored, evenly spread."""
 FACTS_OF_A_STEP = 10
