@@ -73,7 +73,7 @@ def traced(effect: Effect, *, weak: float = 0.02, seed: int = 0) -> Traced:
     totals = pd.DataFrame({"fact": range(N_FACTS), "relation": "r", "prompt": "p", "answer": "a", "subject_tokens": 3})
     totals = totals.assign(clean=0.5, corrupted=0.5 - total, all_back=0.5, total=total)
     totals = totals.assign(weak=weak + rng.normal(0, 0.01, N_FACTS), elsewhere=rng.normal(0, 0.01, N_FACTS))
-    return Traced(pd.DataFrame(rows), totals, N_BLOCKS, 0.3)
+    return Traced(pd.DataFrame(rows), totals, N_BLOCKS, 0.3, 2)
 
 
 @pytest.mark.parametrize("part", [total_effect, location, sublayers])
@@ -107,7 +107,7 @@ def test_a_stream_put_back_that_does_not_give_the_clean_answer_spoils_the_power(
     broken = traced(nothing, weak=0.0)
     shifted = broken.totals.assign(all_back=0.4)
     (verdict,) = total_effect.run(
-        {"one": Traced(broken.effects, shifted, N_BLOCKS, 0.3)}, 0, planted_found=True
+        {"one": Traced(broken.effects, shifted, N_BLOCKS, 0.3, 2)}, 0, planted_found=True
     ).verdicts
     assert verdict.verdict == "not testable here"
     assert "within 0.1" in verdict.reason

@@ -53,13 +53,13 @@ def compared(one: Measurement) -> str:
 
 
 def compared_all(found: Sequence[Measurement]) -> str:
-    """Return sentences for a section's text, one per quantity: its effect, then each control with the interval."""
+    """Return sentences for a section's text: each quantity with its effect, then its controls and their intervals."""
     sentences = []
-    for quantity in dict.fromkeys(one.quantity for one in found):
-        same = [one for one in found if one.quantity == quantity]
+    for quantity, n in dict.fromkeys((one.quantity, one.n) for one in found):
+        same = [one for one in found if (one.quantity, one.n) == (quantity, n)]
         controls = (f"{number(one.control)} ({one.control_name}; difference {interval(one)})" for one in same)
         sentences.append(
-            f"{quantity[0].upper()}{quantity[1:]}: {number(same[0].effect)} against {', '.join(controls)}."
+            f"{quantity[0].upper()}{quantity[1:]}, n = {n}: {number(same[0].effect)} against {', '.join(controls)}."
         )
     return " ".join(sentences)
 

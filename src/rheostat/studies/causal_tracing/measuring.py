@@ -36,6 +36,8 @@ class Traced:
     n_blocks: int
     noise_std: float
     """Of the strong noise."""
+    draws: int
+    """Of the noise, per fact."""
 
     @property
     def centres(self) -> list[int]:
@@ -68,7 +70,7 @@ def measure(model: Model, context: Context) -> Traced:
         effects.append(context.step(f"effects-{model.name}-{first}", params, partial(tracer.effects, part)))
         totals.append(context.step(f"totals-{model.name}-{first}", params, partial(tracer.totals, part)))
     effects_of_all, totals_of_all = (pd.concat(tables, ignore_index=True) for tables in (effects, totals))
-    return Traced(effects_of_all, totals_of_all, model.n_blocks, STRONG * std)
+    return Traced(effects_of_all, totals_of_all, model.n_blocks, STRONG * std, tracer.draws)
 
 
 @dataclass(frozen=True)

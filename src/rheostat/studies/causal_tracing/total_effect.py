@@ -131,8 +131,8 @@ def _describe(name: str, traced: Traced, found: list[Measurement], weak: Measure
     clean, corrupted = (bootstrap_mean(totals[column].to_numpy(), seed=seed) for column in ("clean", "corrupted"))
     return (
         f"{name}, {len(totals)} facts that it answers correctly, {several} with subjects of several tokens; noise of "
-        f"standard deviation {number(traced.noise_std)}. Probability of the answer: clean {clean}; under noise "
-        f"{corrupted}. {compared_all([*found, weak])}"
+        f"standard deviation {number(traced.noise_std)}, draws per fact: {traced.draws}. Probability of the answer: "
+        f"clean {clean}; under noise {corrupted}. {compared_all([*found, weak])}"
     )
 
 
