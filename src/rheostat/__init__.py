@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rheostat.capture.activations import Activations
     from rheostat.edit.arithmetic import Add, Scale, Zero
     from rheostat.edit.edit import Edit
+    from rheostat.edit.knockout import CutAttention
     from rheostat.edit.patching import Mix, Replace
     from rheostat.edit.plan import Plan
     from rheostat.edit.source import FromPrompt
@@ -35,6 +36,7 @@ _HOMES = {
     "Add": "rheostat.edit.arithmetic",
     "Anatomy": "rheostat.models.anatomy",
     "Cell": "rheostat.engine.cells",
+    "CutAttention": "rheostat.edit.knockout",
     "Edit": "rheostat.edit.edit",
     "FromPrompt": "rheostat.edit.source",
     "KLToClean": "rheostat.metrics.divergence",
@@ -66,6 +68,7 @@ __all__ = [
     "Add",
     "Anatomy",
     "Cell",
+    "CutAttention",
     "Edit",
     "FromPrompt",
     "KLToClean",

@@ -16,6 +16,9 @@ TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}
 MOVED = 1e-4
 """What an edit must move some logit by, so that agreement within the tolerance means something."""
 
+CHANGES = ("add", "scale", "zero", "replace", "mix")
+"""Edits of activations."""
+
 ROWS = st.lists(st.lists(st.integers(4, D_VOCAB - 1), min_size=2, max_size=9), min_size=2, max_size=4)
 POSITIONS = st.sampled_from(["last", "all", "prompt", 0, -2, slice(1, None), [1, 0]])
 EXAMPLES = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -39,14 +42,14 @@ def a_place(data: st.DataObject, model: rh.Model) -> str:
 
 
 def test_every_registered_edit_is_covered_by_the_contract():
-    assert set(EDITS) == {"add", "scale", "zero", "replace", "mix"}
+    assert {*CHANGES, "cut_attention"} == set(EDITS)  # cuts have a contract of their own
 
 
 @EXAMPLES
 @given(data=st.data(), rows=ROWS, positions=POSITIONS, seed=st.integers(0, 99))
 def test_a_ragged_batch_equals_each_row_alone_on_either_padding_side(core_model, data, rows, positions, seed):
     site = a_place(data, core_model)
-    edit = an_edit(core_model, data.draw(st.sampled_from(sorted(EDITS))), site, positions, seed)
+    edit = an_edit(core_model, data.draw(st.sampled_from(sorted(CHANGES))), site, positions, seed)
     plain = core_model.run(rows, logits_at="all").logits
     together = {
         side: core_model.run(
@@ -73,7 +76,9 @@ def test_a_ragged_batch_equals_each_row_alone_on_either_padding_side(core_model,
 def test_rows_with_plans_of_their_own_equal_each_row_alone(core_model, data, rows, seed):
     plans = [
         [
-            an_edit(core_model, data.draw(st.sampled_from(sorted(EDITS))), a_place(data, core_model), "last", seed + k)
+            an_edit(
+                core_model, data.draw(st.sampled_from(sorted(CHANGES))), a_place(data, core_model), "last", seed + k
+            )
             for k in range(data.draw(st.integers(0, 2)))
         ]
         for _ in rows
@@ -85,7 +90,7 @@ def test_rows_with_plans_of_their_own_equal_each_row_alone(core_model, data, row
     assert together.receipt.tokens == sum(len(plan) for plan in plans)
 
 
-@pytest.mark.parametrize("name", sorted(EDITS))
+@pytest.mark.parametrize("name", sorted(CHANGES))
 def test_every_edit_at_every_site_holds_in_batches_and_moves_the_output(model, name):
     rows = [[5, 9, 30, 12, 7], [44, 8], [17, 21, 60]]
     plain = model.run(rows).logits
@@ -114,7 +119,7 @@ def test_an_empty_plan_leaves_the_logits_bit_identical(model):
     assert torch.equal(model.run(row, rh.Plan(), logits_at="all").logits, plain)
 
 
-@pytest.mark.parametrize("name", sorted(EDITS))
+@pytest.mark.parametrize("name", sorted(CHANGES))
 def test_strength_zero_is_the_identity_bit_for_bit(model, name):
     rows = [[5, 9, 30, 12, 7], [44, 8]]
     plain = model.run(rows, logits_at="all").logits

@@ -32,6 +32,8 @@ MOVED = 1e-4
 EXAMPLES = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 ROW = [5, 9, 30, 12, 7, 44]
 DONOR = [5, 9, 31, 12, 8, 44]
+VECTOR = torch.linspace(-1, 3, 16, dtype=torch.float64)
+"""Not constant: a norm that subtracts the mean would undo it."""
 
 PROMPTS = st.lists(st.lists(st.integers(4, D_VOCAB - 1), min_size=2, max_size=9), min_size=1, max_size=2)
 POSITIONS = st.sampled_from(["last", "all", "prompt", 0, -2, slice(1, None), [1, 0]])
@@ -65,7 +67,7 @@ def an_edit(draw: Callable[[st.SearchStrategy], object], model: rh.Model) -> rh.
     kind = draw(st.sampled_from(kinds))
     block = draw(st.sampled_from([*range(N_BLOCKS), "*"]))
     site = f"blocks.{block}.{kind}" if kind in offered(model) else kind
-    name = draw(st.sampled_from(sorted(EDITS.keys() - {"mix"})))
+    name = draw(st.sampled_from(["add", "replace", "scale", "zero"]))
     generator = torch.Generator().manual_seed(draw(st.integers(0, 99)))
     value = torch.randn(model.anatomy.shape(kind), generator=generator, dtype=torch.float64) * 2
     arguments = {"add": (value,), "scale": (3.0,), "zero": (), "replace": (value,)}[name]
@@ -83,6 +85,106 @@ def test_cells_of_a_sweep_equal_single_runs(model, data, prompts, asked, rows):
     plans = [[an_edit(data.draw, model) for _ in range(size)] for size in sizes]
     cells = [Cell(plan) for plan in [*plans, rh.Add("blocks.1.mlp_out", torch.arange(16.0))]]
     assert assert_same(model, prompts, cells, logits_at=asked, max_token_rows=rows) > MOVED
+
+
+@settings(EXAMPLES, max_examples=4)
+@given(data=st.data(), prompts=PROMPTS, rows=st.sampled_from([1, 9, 999]))
+def test_cells_on_bases_equal_single_runs_of_base_and_edits(model, data, prompts, rows):
+    bases = [[an_edit(data.draw, model) for _ in range(size)] for size in (1, 2)]
+    cells = [
+        Cell([an_edit(data.draw, model) for _ in range(data.draw(st.integers(0, 2)))], base=base)
+        for base in (*bases, *bases, None)
+    ]
+    cells.append(Cell(rh.Add("blocks.1.mlp_out", torch.arange(16.0)), base=bases[0]))
+    assert_same(model, prompts, cells, logits_at="all", max_token_rows=rows)
+
+
+def test_an_edit_before_beside_or_after_the_base_equals_a_single_run(core_model):
+    """A base that adds and an edit that scales: their order shows."""
+    value = torch.randn(16, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    around = [
+        "blocks.0.resid_post",
+        "blocks.1.resid_pre",
+        "blocks.1.attn_out",
+        "blocks.1.mlp_out",
+        "blocks.1.resid_post",
+    ]
+    sites = ["embed", *around, "final"]
+    cells = [
+        Cell(rh.Scale(site, 3.0, positions=1), base=[rh.Add(base, value, positions=[1, 3])])
+        for base in sites
+        for site in sites
+    ]
+    assert assert_same(core_model, [ROW], cells) > MOVED
+    cost = explain_sweep(core_model, ROW, cells)
+    assert cost.passes < len(cells)
+
+
+def test_restoring_states_of_a_run_under_noise_equals_single_runs(model):
+    """Causal tracing: noise at the subject's embeddings, one clean state put back, also with the MLPs frozen."""
+    noise = torch.randn(3, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    base = [rh.Add("embed", noise, positions=[1, 2, 3])]
+    clean = model.capture(ROW, ["blocks.*.resid_post", "blocks.*.mlp_out"])
+    corrupt = model.capture(ROW, "blocks.*.mlp_out", edits=base)
+    frozen = [rh.Replace("blocks.*.mlp_out", corrupt, positions="all")]
+    restored = patching_cells(clean, base=base)
+    windows = [
+        Cell(
+            rh.Replace("blocks.0-1.mlp_out", model.capture(ROW, "blocks.0-1.mlp_out", positions=[k]), positions=k),
+            base=base,
+        )
+        for k in range(6)
+    ]
+    cut = [Cell([*cell.plan.edits[1:], *frozen], cell.labels, base) for cell in restored]
+    cells = [*restored, *windows, *cut]
+    assert assert_same(model, [ROW], cells) > MOVED
+    noised = run(model, ROW, edits=base).logits
+    found = sweep_logits(model, ROW, cells)
+    moved = [
+        cell for cell, one in zip(restored, (found[:, 0] - noised).abs().amax((-1, -2)), strict=False) if one > MOVED
+    ]
+    assert {cell.labels["position"] for cell in moved} <= {1, 2, 3, 4, 5}
+    assert len(moved) > 6
+
+
+def test_equal_bases_share_one_run_and_only_what_follows_is_computed(core_model):
+    base = rh.Add("embed", VECTOR, positions=1)
+    cells = [
+        Cell(rh.Zero("blocks.2.mlp_out", positions=-1), base=rh.Add(base.site, base.vector.clone(), positions=1))
+        for _ in range(4)
+    ]
+    alone = explain_sweep(core_model, ROW, [cell.edits for cell in cells])
+    together = explain_sweep(core_model, ROW, cells)
+    assert together == alone
+    assert explain_sweep(core_model, ROW, [*cells, cells[0].edits]).passes == together.passes + 2
+
+
+def test_a_cell_that_adds_nothing_to_its_base_is_the_base_run(core_model, monkeypatch):
+    base = [rh.Add("blocks.1.mlp_out", VECTOR, positions=3)]
+    held = core_model.capture(ROW, "blocks.*.mlp_out", edits=base)
+    cells = [
+        *patching_cells(held, base=base),
+        Cell(None, base=base),
+        Cell(rh.Zero("blocks.1.heads", strength=0.0), base=base),
+    ]
+    monkeypatch.setattr("rheostat.engine.branch.Branch.run", None)
+    found = sweep_logits(core_model, ROW, cells)
+    wanted = run(core_model, ROW, edits=base).logits
+    torch.testing.assert_close(found[:, 0], wanted.expand(len(cells), -1, -1), rtol=0, atol=1e-9)
+    assert (wanted - run(core_model, ROW).logits).abs().max() > MOVED
+
+
+def test_shared_runs_carry_one_base_and_are_refused_for_another(core_model):
+    base = rh.Add("embed", VECTOR, positions=1)
+    runs = share_runs(core_model, ROW, "blocks.*.attn_out", base=base)
+    cells = [Cell(rh.Zero("blocks.1.attn_out", positions=2), base=base)]
+    found = sweep_logits(core_model, ROW, cells, shared=runs)
+    torch.testing.assert_close(found, sweep_logits(core_model, ROW, cells), rtol=0, atol=1e-9)
+    for wrong, given_runs in ((cells[0].edits, runs), (cells[0], share_runs(core_model, ROW, "blocks.*.attn_out"))):
+        with pytest.raises(BadArgument, match="another base"):
+            sweep_logits(core_model, ROW, [wrong], shared=given_runs)
+    with pytest.raises(EditNotApplied):
+        share_runs(core_model, ROW, base=rh.Zero("embed", positions="generated"))
 
 
 def test_patching_any_kind_of_site_equals_single_runs(model):

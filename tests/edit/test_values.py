@@ -29,6 +29,10 @@ EXAMPLES = {
         rh.Replace(SITE, VECTOR.float().expand(2, 16), positions=[0, -1]),
         rh.Replace(SITE, rh.FromPrompt("w4 w9", slice(None, 2), "resid_mid"), positions=slice(1, None, 2)),
     ],
+    "cut_attention": lambda: [
+        rh.CutAttention("blocks.*.pattern", positions="last", keys=[1, 2], units=(3, 0), strength=0.5),
+        rh.CutAttention("blocks.1.pattern", positions="generated", keys=rh.Positions.substring("all")),
+    ],
     "mix": lambda: [rh.Mix(SITE, "w4 w9", 1.5, "resid_mid", positions="w5 w6")],
 }
 

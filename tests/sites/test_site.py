@@ -106,7 +106,7 @@ def test_pattern_is_the_attention_that_transformers_returns(name):
 def test_pattern_is_refused_without_eager_attention_and_never_edited():
     with pytest.raises(SiteNotOffered, match="attention='eager'"):
         load_toy("llama").capture(ROW, "blocks.1.pattern")
-    with pytest.raises(SiteNotOffered, match="not edited"):
+    with pytest.raises(SiteNotOffered, match="cut with CutAttention"):
         load_toy("llama").run(ROW, rh.Zero("blocks.1.pattern"))
 
 

@@ -42,6 +42,26 @@ def test_the_table_equals_one_run_per_cell(name):
     assert table["kl_to_clean"].max() > 1e-3
 
 
+def test_with_a_base_clean_still_means_the_unedited_network():
+    model = load_toy("llama")
+    base = rh.Add("embed", VECTOR, positions=1)
+    table = model.sweep(PROMPTS, [rh.Cell(None, base=base), rh.Cell(base), rh.Cell(None)], METRICS).set_index("cell")
+    assert table.loc[0, "kl_to_clean"].tolist() == pytest.approx(table.loc[1, "kl_to_clean"].tolist(), abs=1e-12)
+    assert table.loc[0, "kl_to_clean"].min() > 1e-6
+    assert table.loc[2, "kl_to_clean"].abs().max() < 1e-12
+
+
+def test_a_stored_cell_with_a_base_is_the_plan_of_both(tmp_path, monkeypatch):
+    model, base, edit = load_toy("llama"), rh.Add("embed", VECTOR, positions=1), rh.Zero("blocks.1.mlp_out")
+    options = {"metrics": rh.Probability(7), "store": tmp_path / "store.sqlite"}
+    alone, on_base = (
+        model.sweep(PROMPTS, [cell], **options)["probability"] for cell in (edit, rh.Cell(edit, base=base))
+    )
+    assert (alone - on_base).abs().min() > 1e-9
+    monkeypatch.setattr(home, "sweep_chunks", None)
+    assert model.sweep(PROMPTS, [[base, edit]], **options)["probability"].tolist() == on_base.tolist()
+
+
 def test_a_wrong_cell_late_in_the_list_is_refused_before_the_first_one_runs(monkeypatch):
     model = load_toy("llama")
     ran = []

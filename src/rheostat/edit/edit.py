@@ -38,7 +38,8 @@ class Edit(ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls.name = cls.__name__.lower()
+        if "name" not in cls.__dict__:
+            cls.name = cls.__name__.lower()
 
     def __post_init__(self) -> None:
         site = f"blocks.{self.site[1]}.{self.site[0]}" if isinstance(self.site, tuple) else str(self.site)
@@ -88,8 +89,8 @@ class Edit(ABC):
         tensors: dict[str, Tensor] = {}
         for one in fields(self):
             value = getattr(self, one.name)
-            if one.name == "positions":
-                settings["positions"] = self.where.to_json()
+            if isinstance(value, Positions):
+                settings[one.name] = value.to_json()
             elif isinstance(value, Tensor):
                 settings[one.name] = {"tensor": one.name}
                 tensors[one.name] = value.detach().cpu().contiguous().clone()

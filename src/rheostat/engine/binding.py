@@ -8,6 +8,7 @@ from torch import Tensor
 from rheostat.base.errors import EditNotUsable, SiteNotOffered
 from rheostat.capture.activations import Activations
 from rheostat.edit.edit import Edit
+from rheostat.edit.knockout import CutAttention
 from rheostat.edit.source import FromPrompt
 from rheostat.models.network import Network
 from rheostat.models.tokens import Row
@@ -22,13 +23,26 @@ def edited_sites(network: Network, edit: Edit) -> tuple[Site, ...]:
     """Return the sites that an edit changes.
 
     Raises:
-        SiteNotOffered: attention weights are among them.
+        SiteNotOffered: attention weights are among them, and the edit cuts none.
+        EditNotUsable: it cuts attention elsewhere than at a pattern, or under an attention that takes no mask.
     """
     sites = resolve(network, edit.site)
     for site in sites:
-        if site.kind == "pattern":
-            raise SiteNotOffered(f"{site} can be read, not edited: attention weights are computed past our reach.")
+        if isinstance(edit, CutAttention):
+            _check_cut(network, edit, site)
+        elif site.kind == "pattern":
+            raise SiteNotOffered(
+                f"{site} can be read, and cut with CutAttention; other edits do not reach the weights."
+            )
     return sites
+
+
+def _check_cut(network: Network, edit: CutAttention, site: Site) -> None:
+    if site.kind != "pattern":
+        raise EditNotUsable(f"{edit}: attention is cut at a pattern, such as blocks.{site.block or 0}.pattern.")
+    used = getattr(getattr(network.module, "config", None), "_attn_implementation", None)
+    if used not in (None, "sdpa", "eager"):
+        raise EditNotUsable(f"{edit}: {used} takes no mask of edges. Load with attention='sdpa' or 'eager'.")
 
 
 class Values:
@@ -89,6 +103,8 @@ def _with_row_and_pos(edit: Edit, value: Tensor, shape: tuple[int, ...]) -> Tens
 def check_count(edit: Edit, site: Site, row: Row, value: Tensor | None, *, generating: bool = False) -> None:
     """Refuse positions that the row does not have, and a value per position that does not fit the tokens edited."""
     chosen = edit.where.in_prompt(row)
+    if isinstance(edit, CutAttention):
+        edit.hidden.in_prompt(row)
     if value is None or value.shape[1] == 1:
         return
     if edit.where.kind == "generated" or (generating and edit.where.reaches_generated):

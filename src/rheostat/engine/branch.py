@@ -8,11 +8,14 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
+from rheostat.base.errors import EditNotUsable
+from rheostat.edit.knockout import CutAttention
 from rheostat.engine.binding import as_grid
-from rheostat.engine.cells import BoundEdit
+from rheostat.engine.cells import BoundEdit, cut_edges
 from rheostat.engine.departure import Departure, changed_tokens
+from rheostat.engine.mask import Cut, cut_out, first_blind, visible
 from rheostat.engine.prefix import CleanRun
-from rheostat.engine.taps import attach, attach_border
+from rheostat.engine.taps import attach, attach_border, attach_mask
 from rheostat.models.network import Network
 from rheostat.sites.site import Site, tap
 
@@ -47,7 +50,7 @@ class Branch:
         self._first: dict[Site, list[_Write]] = {}
         self._later: dict[Site, list[tuple[int, BoundEdit]]] = {}
         for row, departure in enumerate(departures):
-            if not departure.at_border:
+            if departure.tokens and not departure.at_border:
                 self._first.setdefault(departure.site, []).append(self._write(row, departure))
             for bound in departure.later:
                 self._later.setdefault(bound.site, []).append((row, bound))
@@ -64,6 +67,13 @@ class Branch:
             attach_border(stack, module, path, cross)
         for site in dict.fromkeys([*self._first, *self._later]):
             where = tap(self._network, site)
+            if site.kind == "pattern":
+
+                def cut(mask: Tensor, site: Site = site) -> Tensor | None:
+                    return self._cut(mask, site)
+
+                attach_mask(stack, module, where.module, cut)
+                continue
             in_place = where.side == "shared"
 
             def visit(tensor: Tensor, site: Site = site, in_place: bool = in_place) -> Tensor | None:
@@ -108,7 +118,9 @@ class Branch:
         return full
 
     def _write(self, row: int, departure: Departure) -> _Write:
-        return _Write(row, [token - self._start for token in departure.tokens], departure.values)
+        columns = [token - self._start for token in departure.tokens]
+        reached = [index for index, column in enumerate(columns) if column >= 0]
+        return _Write(row, [columns[index] for index in reached], departure.values[reached])
 
     def _cross(self, rows: Tensor, border: int) -> Tensor:
         """Append the rows that leave the shared run here; the first to come replace the row that carried the pass."""
@@ -131,6 +143,23 @@ class Branch:
         for row, bound in self._later.get(site, ()):
             self._apply(grid, row, bound)
         return None if in_place else grid.reshape(tensor.shape)
+
+    def _cut(self, mask: Tensor, site: Site) -> Tensor | None:
+        """Take edges out of the attention mask of some rows."""
+        n, n_keys = len(self._clean.row), mask.shape[-1]
+        seen = visible(mask).any(1)
+        cuts = []
+        for row, bound in self._later[site]:
+            assert isinstance(bound.edit, CutAttention)
+            edges = torch.zeros(self._n_rows, n, n_keys, dtype=torch.bool, device=mask.device)
+            queries, keys = zip(*cut_edges(bound.edit, self._clean.row), strict=True)
+            edges[row, queries, keys] = True
+            cuts.append(Cut(bound.edit, edges[:, self._start :] & seen))
+        new = cut_out(mask, cuts, self._network.body.n_heads, self._network.dtype)
+        if (blind := first_blind(new, cuts)) is not None:
+            cell, token = self._departures[blind[0]].place.cell, self._start + blind[1]
+            raise EditNotUsable(f"cell {cell}: at {site} token {token} would see no token at all. Leave it one.")
+        return None if new is mask else new
 
     def _apply(self, grid: Tensor, row: int, bound: BoundEdit) -> None:
         """Apply an edit to one row. Tokens before the pass are left: there it changes nothing."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from rheostat.base.errors import BadArgument, EditNotApplied, EditNotUsable, RheostatError
 from rheostat.capture.activations import Activations
 from rheostat.edit.edit import Edit
+from rheostat.edit.knockout import CutAttention
 from rheostat.edit.patching import Replace
 from rheostat.edit.plan import Plan, PlanLike, as_plan
 from rheostat.engine.binding import Values, check_count, check_units, edited_sites
@@ -18,6 +19,8 @@ from rheostat.models.network import Network
 from rheostat.models.tokens import Row
 from rheostat.sites.site import Site
 
+UNEDITED = Plan().fingerprint()
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -25,14 +28,17 @@ class Cell:
 
     edits: PlanLike
     labels: Mapping[str, object] = field(default_factory=dict)
+    base: PlanLike = None
+    """Edits that come before, in a run that all cells with equal bases share and leave; None: the unedited run."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "edits", as_plan(self.edits))
+        object.__setattr__(self, "base", as_plan(self.base))
 
     @property
     def plan(self) -> Plan:
-        """The edits, as a plan."""
-        return as_plan(self.edits)
+        """The edits that a run of this cell alone takes: those of the base, then the cell's own."""
+        return as_plan(self.base) + as_plan(self.edits)
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,8 @@ class BoundEdit:
     site: Site
     value: Tensor | None
     """(1, pos or 1, …site)"""
+    of_base: bool = False
+    """Whether the shared run carries it already."""
 
     def ordinals(self, row: Row) -> dict[int, int]:
         """Return each edited token with which of the edit's tokens it is."""
@@ -55,6 +63,13 @@ class BoundCell:
 
     index: int
     edits: tuple[BoundEdit, ...]
+    base: str = UNEDITED
+    """Fingerprint of the plan that its shared run carries."""
+
+    @cached_property
+    def own(self) -> tuple[BoundEdit, ...]:
+        """The edits that the shared run does not carry."""
+        return tuple(bound for bound in self.edits if not bound.of_base)
 
     @cached_property
     def in_modules(self) -> bool:
@@ -77,7 +92,11 @@ def as_cells(cells: "Sequence[Cell | PlanLike]") -> list[Cell]:
 
 
 def patching_cells(
-    source: Activations | Mapping[str, Tensor], *, positions: Sequence[int] | None = None, by_unit: bool = False
+    source: Activations | Mapping[str, Tensor],
+    *,
+    positions: Sequence[int] | None = None,
+    by_unit: bool = False,
+    base: PlanLike = None,
 ) -> list[Cell]:
     """Return one cell per site and position of `source`: that activation put in the place of the prompt's own.
 
@@ -85,11 +104,12 @@ def patching_cells(
         source: another prompt's activations, captured at one row; or site → (pos, …site), as `CleanRun.activations`.
         positions: which of its positions; None: all that it holds.
         by_unit: one cell for each unit of the site (each head of `heads`, …) instead of one for all.
+        base: edits of the run that is patched into.
 
     Raises:
         BadArgument: `source` holds several rows, or not these positions.
     """
-    cells = []
+    cells, base = [], as_plan(base)
     for name, tensor in _one_row(source).items():
         units: list[tuple[int, ...] | None] = [(unit,) for unit in range(tensor.shape[1])] if by_unit else [None]
         held = source.positions[0] if isinstance(source, Activations) else range(len(tensor))
@@ -99,7 +119,7 @@ def patching_cells(
             for unit in units:
                 labels = {"site": name, "position": position} | ({} if unit is None else {"unit": unit[0]})
                 edit = Replace(name, tensor[held.index(position)], positions=position, units=unit)
-                cells.append(Cell(edit, labels))
+                cells.append(Cell(edit, labels, base))
     return cells
 
 
@@ -119,7 +139,21 @@ def bind_cells(network: Network, cells: Sequence[Cell]) -> list[BoundCell]:
     """
     placed = [_place(network, index, cell) for index, cell in enumerate(cells)]
     values = Values(network, [(edit, site, None) for each in placed for edit, site in each], prompt_reader(network))
-    return [_bind(network, index, each, values) for index, each in enumerate(placed)]
+    bases = _fingerprints(cells)
+    return [_bind(network, index, cells[index], each, values, bases[index]) for index, each in enumerate(placed)]
+
+
+def _fingerprints(cells: Sequence[Cell]) -> list[str]:
+    """Return the fingerprint of each cell's base; edits that many cells hold are read once."""
+    seen: dict[tuple[int, ...], str] = {}
+    found = []
+    for cell in cells:
+        base = as_plan(cell.base)
+        key = tuple(map(id, base))
+        if key not in seen:
+            seen[key] = base.fingerprint()
+        found.append(seen[key])
+    return found
 
 
 def check_cell(cell: BoundCell, row: Row) -> None:
@@ -131,20 +165,31 @@ def check_cell(cell: BoundCell, row: Row) -> None:
     for bound in cell.edits:
         try:
             check_count(bound.edit, bound.site, row, bound.value)
+            if isinstance(bound.edit, CutAttention) and not cut_edges(bound.edit, row):
+                raise EditNotApplied(f"{bound.edit}: no query token sees one of the keys; it would change nothing.")
             if not bound.ordinals(row):
                 raise EditNotApplied(f"{bound.edit} reaches no token of a prompt; it would change nothing.")
         except RheostatError as error:
             raise _named(error, cell.index) from error
 
 
+def cut_edges(edit: CutAttention, row: Row) -> list[tuple[int, int]]:
+    """Return the pairs of query and key token of a prompt that an edit cuts: no token sees one after it."""
+    keys = edit.hidden.in_prompt(row)
+    return [(query, key) for query in edit.where.in_prompt(row) for key in keys if key <= query]
+
+
 def depth(network: Network, site: Site) -> tuple[int, int]:
-    """Return (border, order after it): where a pass reaches a site. Border b lies before block b."""
+    """Return (border, order after it): where a pass reaches a site. Border b lies before block b.
+
+    Sites of one depth are one tensor.
+    """
     if site.kind == "embed":
         return 0, 0
     if site.block is None:
-        return network.n_blocks, ("final", "logits").index(site.kind)
+        return network.n_blocks, 1 + ("final", "logits").index(site.kind)
     if site.kind == "resid_post":
-        return site.block + 1, -1
+        return site.block + 1, 0
     return site.block, BLOCK_KINDS.index(site.kind)
 
 
@@ -155,25 +200,32 @@ def _place(network: Network, index: int, cell: Cell) -> list[tuple[Edit, Site]]:
         raise _named(error, index) from error
 
 
-def _bind(network: Network, index: int, placed: Sequence[tuple[Edit, Site]], values: Values) -> BoundCell:
+def _bind(
+    network: Network, index: int, cell: Cell, placed: Sequence[tuple[Edit, Site]], values: Values, base: str
+) -> BoundCell:
     edits = []
+    n_base = sum(len(edited_sites(network, edit)) for edit in as_plan(cell.base))
     try:
-        for edit, site in placed:
+        for number, (edit, site) in enumerate(placed):
             check_units(edit, site, None if site.kind == "module" else network.body.shape(site.kind))
             value = values.of(edit, site)
             if value is not None and site.kind != "module" and value.shape[0] != 1:
                 raise EditNotUsable(f"{edit}: its value has {value.shape[0]} rows, a cell is one.")
-            edits.append(BoundEdit(edit, site, value))
+            edits.append(BoundEdit(edit, site, value, of_base=number < n_base))
     except RheostatError as error:
         raise _named(error, index) from error
-    bound = BoundCell(index, tuple(edits))
-    return bound if bound.in_modules else BoundCell(index, _in_order(network, edits))
+    bound = BoundCell(index, tuple(edits), base)
+    return bound if bound.in_modules else BoundCell(index, _in_order(network, edits), base)
 
 
 def _in_order(network: Network, edits: Sequence[BoundEdit]) -> tuple[BoundEdit, ...]:
-    """Sort by depth; edits at one site stay in the plan's order."""
+    """Sort as a pass applies them: by depth, a block's output before the next one's input, then as sites appear."""
     appeared = {site: number for number, site in enumerate(dict.fromkeys(bound.site for bound in edits))}
-    return tuple(sorted(edits, key=lambda bound: (depth(network, bound.site), appeared[bound.site])))
+
+    def order(bound: BoundEdit) -> tuple[tuple[int, int], bool, int]:
+        return depth(network, bound.site), bound.site.kind != "resid_post", appeared[bound.site]
+
+    return tuple(sorted(edits, key=order))
 
 
 def _named(error: RheostatError, index: int) -> RheostatError:

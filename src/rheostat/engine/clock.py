@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from rheostat.base.errors import EditNotUsable, InternalError
 
@@ -32,6 +33,7 @@ class Clock:
         """(row, column): whether the token belongs to the row, rather than padding it."""
         self.all_valid = True
         self.passes = 0
+        self._seen: tuple[Tensor, Tensor] | None = None
 
     def read(self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Take the positions from the arguments of a forward pass; a pre-hook of the whole module."""
@@ -40,6 +42,7 @@ class Clock:
         past = _past_length(kwargs.get("past_key_values"))
         positions, valid = _positions(kwargs, batch, columns, past, tokens.device)
         self.positions, self.valid = positions, valid
+        self._seen = _with_earlier(self._seen, positions, valid, past, kwargs.get("attention_mask"))
         self.passes += 1
         if self._given is None and past == 0:
             if kwargs.get("use_cache") is False and not _is_plain_call(kwargs):
@@ -56,6 +59,18 @@ class Clock:
         if batch % n_rows:
             raise EditNotUsable(f"{n_rows} plans were given, but the pass has {batch} rows. Give one plan per prompt.")
         return torch.arange(batch, device=self.positions.device) // (batch // n_rows)
+
+    def keys(self, n_keys: int) -> tuple[Tensor, Tensor]:
+        """Return positions and validity (row, key) of the last `n_keys` tokens that the pass can look back to.
+
+        Raises:
+            EditNotUsable: the tokens in the cache are not known.
+        """
+        if self._seen is None:
+            raise EditNotUsable("which tokens the cache holds is not known. Pass an attention mask over all of them.")
+        positions, valid = (one[:, -n_keys:] for one in self._seen)
+        missing = n_keys - positions.shape[1]  # a cache of fixed length has room left
+        return pad(positions, (0, missing)), pad(valid, (0, missing))
 
     def prompt_lengths(self) -> Tensor:
         """Return the prompt's length per row of the pass.
@@ -95,6 +110,19 @@ def _first(args: tuple[Any, ...], kwargs: Mapping[str, Any], names: Sequence[str
 
 def _past_length(cache: Any) -> int:
     return 0 if cache is None else int(cache.get_seq_length())
+
+
+def _with_earlier(
+    seen: tuple[Tensor, Tensor] | None, positions: Tensor, valid: Tensor, past: int, mask: Any
+) -> tuple[Tensor, Tensor] | None:
+    """Return positions and validity (row, column) of all tokens so far: a mask shows them, or they are remembered."""
+    if isinstance(mask, Tensor) and mask.dim() == 2:
+        return (mask.long().cumsum(-1) - 1).clamp(min=0), mask.bool()
+    if past == 0:
+        return positions, valid
+    if seen is None or seen[0].shape != (positions.shape[0], past):
+        return None
+    return torch.cat([seen[0], positions], dim=-1), torch.cat([seen[1], valid], dim=-1)
 
 
 def _is_plain_call(kwargs: Mapping[str, Any]) -> bool:

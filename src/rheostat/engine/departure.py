@@ -1,4 +1,4 @@
-"""Where each cell leaves the shared run: the first site and the first token at which its edits change anything."""
+"""Where each cell leaves the shared run: the first site and the first token at which its own edits change anything."""
 
 from dataclasses import dataclass
 from itertools import groupby
@@ -6,8 +6,9 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
+from rheostat.edit.knockout import CutAttention
 from rheostat.engine.binding import change
-from rheostat.engine.cells import BoundCell, BoundEdit, depth
+from rheostat.engine.cells import BoundCell, BoundEdit, cut_edges, depth
 from rheostat.engine.prefix import CleanRun
 from rheostat.engine.schedule import Place
 from rheostat.models.network import Network
@@ -22,11 +23,11 @@ class Departure:
     place: Place
     site: Site
     tokens: tuple[int, ...]
-    """Tokens that change at `site`."""
+    """Tokens edited at `site`."""
     values: Tensor
-    """(token, …site): what they change to."""
+    """(token, …site): what they become."""
     later: tuple[BoundEdit, ...]
-    """Its edits at deeper sites."""
+    """Its edits between the border and `site`, which are the base's, all at deeper sites, and all cuts of attention."""
 
     @property
     def at_border(self) -> bool:
@@ -38,40 +39,53 @@ def departure(network: Network, cell: BoundCell, clean: CleanRun) -> Departure |
     """Return where a cell leaves the shared run; None when all its edits change nothing that was asked for.
 
     A token that an edit leaves bitwise as it is in the shared run stays so until an earlier token changes: attention
-    is causal. So every edit is tried on the shared run's activations, without running the network.
+    is causal. So every edit is tried on the shared run's activations, without running the network. Edits of the base
+    change nothing there; past the border at which the cell's row begins they are applied again.
     """
     first: tuple[Site, dict[int, Tensor]] | None = None
     token = len(clean.row)
+    passed: list[tuple[tuple[int, int], list[BoundEdit]]] = []
     later: list[BoundEdit] = []
     for at, group in groupby(cell.edits, key=lambda bound: depth(network, bound.site)):
         edits = list(group)
-        changed = _changed(edits, clean)
+        now, changed = _tried(edits, clean)
+        token = min([token, *changed])
         if first is not None:
             later += edits
         elif changed:
-            first = (edits[0].site, changed)
-            border = at[0]
-        token = min([token, *changed])
+            first, border = (edits[0].site, now), at[0]
+            later += edits if edits[0].site.kind == "pattern" else []
+        else:
+            passed.append((at, edits))
     if first is None or token > max(clean.asked):
         return None
-    site, changed = first
+    again = [bound for at, edits in passed if at > (border, 0) for bound in edits if bound.of_base]
+    site, now = first
     place = Place(cell.index, border, token)
-    return Departure(place, site, tuple(changed), torch.stack(list(changed.values())), tuple(later))
+    values = torch.stack(list(now.values())) if now else clean.borders[0][:0]
+    return Departure(place, site, tuple(now), values, (*again, *later))
 
 
 def earliest(network: Network, cell: BoundCell, row: Row) -> Place | None:
     """Return the place before which a cell cannot leave the shared run, whatever that holds; None: it never does."""
-    acting = [bound for bound in cell.edits if bound.edit.strength != 0]
+    acting = [bound for bound in cell.own if bound.edit.strength != 0]
     if not acting:
         return None
     border = min(depth(network, bound.site)[0] for bound in acting)
-    return Place(cell.index, border, min(min(bound.ordinals(row)) for bound in acting))
+    return Place(cell.index, border, min(min(_cut_queries(bound, row) or bound.ordinals(row)) for bound in acting))
 
 
-def _changed(edits: list[BoundEdit], clean: CleanRun) -> dict[int, Tensor]:
-    """Return the tokens that edits of one place change in the shared run, with what they change to."""
-    before = clean.at(edits[0].site)
+def _tried(edits: list[BoundEdit], clean: CleanRun) -> tuple[dict[int, Tensor], list[int]]:
+    """Return what edits of one depth make of their tokens in the shared run, and which of those then differ from it.
+
+    Edits of the base are among them, so they begin from what the shared run held before those.
+    """
     now: dict[int, Tensor] = {}
+    if all(bound.of_base for bound in edits):
+        return now, []
+    if edits[0].site.kind == "pattern":
+        return now, [query for bound in edits if not bound.of_base for query in _cut_queries(bound, clean.row)]
+    held, before = clean.at(edits[0].site), clean.entering(edits[0].site)
     for bound in edits:
         if bound.edit.strength == 0:
             continue
@@ -79,7 +93,14 @@ def _changed(edits: list[BoundEdit], clean: CleanRun) -> dict[int, Tensor]:
         old = torch.stack([now.get(token, before[token]) for token in ordinals])
         new = changed_tokens(bound, old, list(ordinals.values()))
         now.update(zip(ordinals, new.unbind(), strict=True))
-    return {token: new for token, new in now.items() if not torch.equal(new, before[token])}
+    return now, [token for token, new in now.items() if not torch.equal(new, held[token])]
+
+
+def _cut_queries(bound: BoundEdit, row: Row) -> list[int]:
+    """Return the query tokens that lose an edge; none for edits of activations."""
+    if not isinstance(bound.edit, CutAttention) or bound.edit.strength == 0:
+        return []
+    return sorted({query for query, _ in cut_edges(bound.edit, row)})
 
 
 def changed_tokens(bound: BoundEdit, old: Tensor, ordinals: list[int]) -> Tensor:

@@ -1,7 +1,10 @@
-"""The shared run of a sweep: one clean pass over a prompt, whose activations, keys and values all cells begin from."""
+"""The shared run of a sweep: one pass over a prompt, whose activations, keys and values all its cells begin from.
+
+It is unedited, or carries the edits that cells have as their base.
+"""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any
 
@@ -10,17 +13,22 @@ from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
 from rheostat.base.errors import BadArgument
+from rheostat.edit.plan import Plan, PlanLike, as_plan
 from rheostat.engine.batch import as_prompts, build_batch
-from rheostat.engine.forward import Reader, kept_columns, passing, positions_in
+from rheostat.engine.clock import Clock
+from rheostat.engine.forward import Reader, bind, kept_columns, passing, positions_in
+from rheostat.engine.taps import attach_clock
 from rheostat.models.network import Network
 from rheostat.models.tokens import Prompt, Row
 from rheostat.sites.positions import PositionsLike
 from rheostat.sites.site import Site, SiteLike, resolve
 
+NO_EDITS = Plan()
+
 
 @dataclass(frozen=True)
 class CleanRun:
-    """What the unedited network computes on one prompt."""
+    """What the network computes on one prompt, unedited or under a base."""
 
     row: Row
     asked: tuple[int, ...]
@@ -33,6 +41,10 @@ class CleanRun:
     """(pos, …site) at further sites."""
     layers: tuple[tuple[Tensor, Tensor], ...]
     """Keys and values (1, head, pos, d_head) of each block."""
+    base: Plan = NO_EDITS
+    """The edits that it carries."""
+    before: dict[Site, Tensor] = field(default_factory=dict)
+    """(pos, …site) at each site of the base, before its edits; in the residual stream, before those of any name."""
 
     def at(self, site: Site) -> Tensor:
         """Return the activation (pos, …site) at a site that was asked for, or in the residual stream."""
@@ -42,6 +54,11 @@ class CleanRun:
             assert site.block is not None
             return self.borders[site.block + (site.kind == "resid_post")]
         return self.sites[site]
+
+    def entering(self, site: Site) -> Tensor:
+        """Return the activation (pos, …site) that edits at a site meet: `at` without those of the base there."""
+        held = self.before.get(_one_name(site))
+        return self.at(site) if held is None else held
 
     def has(self, site: Site) -> bool:
         """Tell whether `at` can return a site."""
@@ -72,6 +89,13 @@ class CleanRun:
         return Cache(layers=[_SharedLayer(keys, values) for keys, values in prefix])
 
 
+def _one_name(site: Site) -> Site:
+    """Return one site for all names of one tensor of the residual stream: what enters block 0, or leaves a block."""
+    if site.kind == "resid_pre":
+        return Site("resid_post", site.block - 1) if site.block else Site("embed")
+    return site
+
+
 class _SharedLayer(DynamicLayer):
     """Keys and values of a prefix that all rows share; what a pass adds is not kept."""
 
@@ -100,14 +124,19 @@ def share_runs(
     sites: "SiteLike | Sequence[SiteLike]" = (),
     *,
     logits_at: PositionsLike = "last",
+    base: PlanLike = None,
 ) -> list[CleanRun]:
-    """Run unedited prompts for sweeps over them; prompts of one length, such as a clean and a corrupt one, together.
+    """Run prompts for sweeps over them; prompts of one length, such as a clean and a corrupt one, together.
 
     Args:
         network: the loaded network.
         prompts: one or several texts or lists of token ids.
         sites: activations to keep beside the residual stream: those that cells edit or that patching reads.
         logits_at: positions that the sweeps will ask for.
+        base: the cells' base; None: unedited runs, for cells without one.
+
+    Raises:
+        SiteNotFound, PositionNotFound, EditNotUsable, EditNotApplied: the base cannot be carried.
     """
     rows = [network.row(prompt) for prompt in as_prompts(prompts)]
     asked = positions_in(rows, logits_at)
@@ -115,11 +144,12 @@ def share_runs(
     runs: dict[int, CleanRun] = {}
     for length in dict.fromkeys(map(len, rows)):
         members = [index for index, row in enumerate(rows) if len(row) == length]
-        together = run_clean(network, [rows[index] for index in members], found, [asked[index] for index in members])
-        runs.update(zip(members, together, strict=True))
+        chosen = [rows[index] for index in members], found, [asked[index] for index in members]
+        runs.update(zip(members, run_clean(network, *chosen, as_plan(base)), strict=True))
     ordered = [runs[index] for index in range(len(rows))]
-    for other in ordered[1:]:
-        _take_beginning(ordered[0], other)
+    if not as_plan(base):  # which may treat the prompts' common beginning differently
+        for other in ordered[1:]:
+            _take_beginning(ordered[0], other)
     return ordered
 
 
@@ -139,28 +169,43 @@ def _take_beginning(first: CleanRun, other: CleanRun) -> None:
 
 
 def run_clean(
-    network: Network, rows: Sequence[Row], sites: Sequence[Site], asked: Sequence[tuple[int, ...]]
+    network: Network,
+    rows: Sequence[Row],
+    sites: Sequence[Site],
+    asked: Sequence[tuple[int, ...]],
+    base: Plan = NO_EDITS,
 ) -> list[CleanRun]:
-    """Run the unedited network once over rows of one length, keeping what cells begin from.
+    """Run the network once over rows of one length, keeping what cells begin from.
 
     Args:
         network: the loaded network.
         rows: prompts of one length.
         sites: further sites to keep.
         asked: per row, the positions to unembed.
+        base: edits that the run carries.
     """
     batch = build_batch(network, rows)
     n_blocks = network.n_blocks
+    program = bind(network, rows, base, None)
     residual = [Site("resid_pre", block) for block in range(n_blocks)] + [Site("resid_post", n_blocks - 1)]
     others = [site for site in sites if site.kind not in ("embed", "resid_pre", "resid_post")]
-    reader = Reader(network, [*residual, *others], batch, tuple(tuple(range(len(row))) for row in rows))
-    kept, arguments = kept_columns(network, batch, tuple(asked), whole=any(site.kind == "logits" for site in others))
+    everywhere = tuple(tuple(range(len(row))) for row in rows)
+    named = [_one_name(site) for site in program.sites if site.kind not in ("module", "pattern")]
+    unedited = Reader(network, tuple(dict.fromkeys(named)), batch, everywhere)
+    reader = Reader(network, [*residual, *others], batch, everywhere)
+    whole = any(site.kind == "logits" for site in (*others, *program.sites))
+    kept, arguments = kept_columns(network, batch, tuple(asked), whole=whole)
     layers = [DynamicLayer() for _ in range(n_blocks)]  # layers that slide would forget what later passes need
     cache = Cache(layers=list(layers))
     with passing(network, gradients=False) as stack:
+        clock = Clock(batch.lengths)
+        attach_clock(stack, network.module, clock.read)
+        unedited.attach(stack, stop=False)
+        program.attach(stack, clock)
         reader.attach(stack, stop=False)
         logits = network.module(**batch.arguments(network), **arguments, use_cache=True, past_key_values=cache).logits
-    read = reader.activations()
+    program.receipt()
+    read, before = reader.activations(), unedited.activations()
     held = [_kept(layer) for layer in layers]
     return [
         CleanRun(
@@ -170,6 +215,8 @@ def run_clean(
             borders=tuple(read[site][index] for site in residual),
             sites={site: read[site][index] for site in others},
             layers=tuple((keys[index : index + 1], values[index : index + 1]) for keys, values in held),
+            base=base,
+            before={site: before[site][index] for site in unedited.sites},
         )
         for index, (row, positions) in enumerate(zip(rows, asked, strict=True))
     ]

@@ -13,11 +13,13 @@ from torch import Tensor
 
 from rheostat.base.errors import EditNotUsable
 from rheostat.edit.edit import Edit
+from rheostat.edit.knockout import CutAttention
 from rheostat.edit.plan import Plan
 from rheostat.engine.binding import ReadPrompt, Values, as_grid, change, check_count, check_units, edited_sites, gather
 from rheostat.engine.clock import Clock
+from rheostat.engine.mask import Cut, cut_out, first_blind, visible
 from rheostat.engine.receipt import Receipt, Tally, close
-from rheostat.engine.taps import attach
+from rheostat.engine.taps import attach, attach_mask
 from rheostat.models.network import Network
 from rheostat.models.tokens import Row
 from rheostat.sites.positions import Positions
@@ -77,6 +79,13 @@ class Program:
         for site in self.sites:
             steps = [step for step in self._steps if step.site == site]
             where = tap(self._network, site)
+            if site.kind == "pattern":
+
+                def cut(mask: Tensor, steps: list[_Step] = steps) -> Tensor | None:
+                    return self._cut(mask, steps, clock)
+
+                attach_mask(stack, self._network.module, where.module, cut)
+                continue
             in_place = where.side == "shared"
 
             def visit(tensor: Tensor, steps: list[_Step] = steps, in_place: bool = in_place) -> Tensor | None:
@@ -115,6 +124,8 @@ class Program:
             self._check_counts(edit, site, members, value)
         elif edit.where.kind == "substring":
             edit.where.in_length(0)
+        elif isinstance(edit, CutAttention) and edit.hidden.kind == "substring":
+            edit.hidden.in_length(0)
         if value is not None and value.shape[0] not in (1, self._n_rows) and self._rows is not None:
             raise EditNotUsable(f"{edit}: its value has {value.shape[0]} rows, the run has {self._n_rows}.")
         label = str(replace(edit, site=str(site)))
@@ -166,6 +177,30 @@ class Program:
             return grid
         return new.reshape(grid.shape) if whole else grid.index_put((batch_index, column), new)
 
+    def _cut(self, mask: Tensor, steps: list[_Step], clock: Clock) -> Tensor | None:
+        """Take edges out of the attention mask of a block."""
+        rows, seen = self._row_of(clock), visible(mask).any(1)
+        n_queries, n_keys = mask.shape[-2:]
+        positions, valid = clock.keys(n_keys)
+        cuts = []
+        for step in steps:
+            assert isinstance(step.edit, CutAttention)
+            queries = self._ordinals(step, clock)[:, -n_queries:] >= 0
+            keys = self._chosen(step.edit.hidden, positions, valid, clock) >= 0
+            cut = Cut(step.edit, queries[:, :, None] & keys[:, None, :] & seen)
+            step.tally.add_edges(rows, cut.edges)
+            cuts.append(cut)
+        new = cut_out(mask, cuts, self._network.body.n_heads, self._network.dtype)
+        if new is mask:
+            return None
+        if (blind := first_blind(new, cuts)) is not None:
+            row, column = blind
+            token = int(clock.positions[:, -n_queries:][row, column])
+            raise EditNotUsable(
+                f"{steps[0].tally.edit}: token {token} of prompt {int(rows[row])} would see no token at all. Leave one."
+            )
+        return new
+
     def _check_pass(self, edit: Edit, value: Tensor, ordinals: Tensor, clock: Clock) -> None:
         """Refuse a value that does not fit a pass whose prompts could not be known beforehand."""
         n_rows = self._n_rows if self._n_rows > 1 else len(ordinals)
@@ -194,15 +229,19 @@ class Program:
         if step.edit.where.kind == "all" and (step.value is None or step.value.shape[1] == 1):
             chosen = torch.where(clock.valid, 0, -1)
         else:
-            table = self._table(step.edit.where, clock)
-            rows = clock.rows(table.shape[0])
-            found = table[rows[:, None], clock.positions.clamp(max=table.shape[1] - 1)]
-            chosen = torch.where(clock.valid, found, -1)
+            chosen = self._chosen(step.edit.where, clock.positions, clock.valid, clock)
         if step.members is None:
             return chosen
         carries = torch.zeros(self._n_rows, dtype=torch.bool, device=chosen.device)
         carries[list(step.members)] = True
         return torch.where(carries[self._row_of(clock)][:, None], chosen, -1)
+
+    def _chosen(self, where: Positions, positions: Tensor, valid: Tensor, clock: Clock) -> Tensor:
+        """Return, per (row, column) of tokens at these positions, which of the chosen tokens it is, or −1."""
+        table = self._table(where, clock)
+        rows = clock.rows(table.shape[0])
+        found = table[rows[:, None], positions.clamp(max=table.shape[1] - 1)]
+        return torch.where(valid, found, -1)
 
     def _table(self, where: Positions, clock: Clock) -> Tensor:
         """Return (row, position) → ordinal of the chosen token or −1; the last column stands for generated tokens."""

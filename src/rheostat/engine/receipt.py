@@ -23,6 +23,9 @@ class Entry:
     """Mean L2 norm of the change per token, in units of the activation."""
     relative_change: float
     """Mean of ‖Δ‖ / ‖h‖ over the tokens whose activation h before the edit was not zero; NaN where all were."""
+    edges: int = 0
+    """Pairs of query and key token that a cut took from attention (in all blocks' heads that it names, counted once);
+    `tokens` are then the query tokens, and both changes are NaN."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,10 @@ class Receipt:
             "rows": self.rows,
             "tokens": self.tokens,
             "entries": [
-                {**vars(one), "relative_change": None if isnan(one.relative_change) else one.relative_change}
+                {
+                    name: None if isinstance(value, float) and isnan(value) else value
+                    for name, value in vars(one).items()
+                }
                 for one in self.entries
             ],
         }
@@ -64,7 +70,11 @@ class Receipt:
         head = f"{_count(self.sites, 'site')}, {_count(self.rows, 'row')}, {_count(self.tokens, 'token')}"
         lines = [
             f"  {one.edit}: {_count(one.rows, 'row')}, {_count(one.tokens, 'token')}, "
-            f"‖Δ‖ = {one.change:.4g}, ‖Δ‖/‖h‖ = {one.relative_change:.4g}"
+            + (
+                f"{_count(one.edges, 'edge')} cut"
+                if one.edges
+                else f"‖Δ‖ = {one.change:.4g}, ‖Δ‖/‖h‖ = {one.relative_change:.4g}"
+            )
             for one in self.entries
         ]
         return "\n".join([head, *lines])
@@ -78,6 +88,7 @@ class Tally:
         self.site = site
         self._rows: list[Tensor] = []
         self._tokens = 0
+        self._edges = 0
         self._change: Tensor | float = 0.0
         self._relative: Tensor | float = 0.0
         self._zeros: Tensor | int = 0
@@ -95,6 +106,14 @@ class Tally:
         self._relative = self._relative + (size / old).nan_to_num(0, posinf=0).sum()
         self._zeros = self._zeros + (old == 0).sum()
 
+    def add_edges(self, rows: Tensor, edges: Tensor) -> None:
+        """Count edges (row, query, key) that were cut; `rows` says which prompt each row belongs to."""
+        queries = edges.any(-1)
+        self._rows.append(rows[queries.any(-1)])
+        self._tokens += int(queries.sum())
+        self._edges += int(edges.sum())
+        self._change = self._relative = float("nan")
+
     @property
     def fired(self) -> bool:
         """Whether any token was reached."""
@@ -106,7 +125,8 @@ class Tally:
         rows = len(torch.cat(self._rows).unique()) if self._rows else 0
         counted = tokens - int(self._zeros)
         relative = float(self._relative) / counted if counted else float("nan")
-        return Entry(self.edit, self.site, rows, self._tokens, float(self._change) / tokens, relative)
+        change = float(self._change) / tokens
+        return Entry(self.edit, self.site, rows, self._tokens, change, relative, self._edges)
 
 
 def close(tallies: list[Tally]) -> Receipt:

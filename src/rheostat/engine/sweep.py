@@ -1,8 +1,9 @@
 """Sweeps: many cells over one or several prompts, sharing all that the cells have in common.
 
-The unedited prompt runs once. Each cell leaves that run at the first block and the first token where its edits change
-anything: cells with neighbouring first tokens share one pass over the end of the prompt, in which each joins as a row
-at its own block. What comes before is never computed again, and a cell that changes nothing costs nothing.
+The prompt runs once, unedited, and once under each base that cells name. Each cell leaves its run at the first block
+and the first token where its edits change anything: cells with neighbouring first tokens share one pass over the end
+of the prompt, in which each joins as a row at its own block. What comes before is never computed again, and a cell that
+changes nothing costs nothing.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,14 +14,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rheostat.base.errors import BadArgument
-from rheostat.edit.plan import PlanLike
+from rheostat.edit.plan import Plan, PlanLike, as_plan
 from rheostat.engine.batch import as_prompts
 from rheostat.engine.branch import Branch
 from rheostat.engine.cells import BoundCell, Cell, as_cells, bind_cells, check_cell
 from rheostat.engine.departure import Departure, departure, earliest
 from rheostat.engine.forward import passing, positions_in, run
 from rheostat.engine.prefix import CleanRun, run_clean
-from rheostat.engine.schedule import group
+from rheostat.engine.schedule import Group, group
 from rheostat.models.network import Network
 from rheostat.models.tokens import Prompt, Row
 from rheostat.sites.positions import PositionsLike
@@ -81,11 +82,12 @@ def sweep_logits(
         cells: cells, or bare plans.
         logits_at: positions to unembed.
         max_token_rows: rows × tokens that one pass may hold; memory grows with it.
-        shared: the prompts' unedited runs, where `share_runs` has made them; with the sites that cells edit.
+        shared: one run per prompt, where `share_runs` has made them; with the sites that cells edit, and under their
+            base, which is then the same for all.
 
     Raises:
         SiteNotFound, PositionNotFound, EditNotUsable, EditNotApplied: before anything runs; the message names the cell.
-        BadArgument: `shared` is of other prompts, positions or sites.
+        BadArgument: `shared` is of other prompts, positions, sites or another base.
     """
     listed, asked = as_cells(cells), as_prompts(prompts)
     filled: Tensor | None = None
@@ -111,46 +113,83 @@ def sweep_chunks(
 ) -> Iterator[Chunk]:
     """Yield the logits of every cell on every prompt, pass by pass; arguments and errors as in `sweep_logits`."""
     rows, asked, listed, bound = _prepare(network, prompts, cells, logits_at, max_token_rows)
+    branching, in_full = _by_base(bound)
     if shared is not None:
-        _check_shared(shared, rows, asked, bound)
-    runs = _shared_runs(network, rows, asked, bound, max_token_rows) if shared is None else iter(shared)
-    return (
-        Chunk(prompt, members, clean.asked, logits)
-        for prompt, clean in enumerate(runs)
-        for members, logits in _on_one_prompt(network, clean, listed, bound, max_token_rows)
-    )
+        _check_shared(shared, rows, asked, branching)
+    return _chunks(network, rows, asked, listed, branching, in_full, max_token_rows, shared)
 
 
-def _sites(bound: Sequence[BoundCell]) -> list[Site]:
-    """Return what the shared run must keep for the cells that branch."""
-    return list(dict.fromkeys(edit.site for cell in bound if not cell.in_modules for edit in cell.edits))
+def _chunks(
+    network: Network,
+    rows: Sequence[Row],
+    asked: Sequence[tuple[int, ...]],
+    cells: Sequence[Cell],
+    branching: Sequence[Sequence[BoundCell]],
+    in_full: Sequence[BoundCell],
+    max_token_rows: int,
+    shared: Sequence[CleanRun] | None,
+) -> Iterator[Chunk]:
+    for members in branching:
+        base = as_plan(cells[members[0].index].base)
+        runs = _shared_runs(network, rows, asked, members, base, max_token_rows) if shared is None else iter(shared)
+        for prompt, clean in enumerate(runs):
+            for chosen, logits in _leaving(network, clean, members, max_token_rows):
+                yield Chunk(prompt, chosen, clean.asked, logits)
+    for prompt, (row, positions) in enumerate(zip(rows, asked, strict=True)):
+        for chosen, logits in _in_full(network, row, positions, cells, in_full, max_token_rows):
+            yield Chunk(prompt, chosen, positions, logits)
+
+
+def _by_base(bound: Sequence[BoundCell]) -> tuple[list[list[BoundCell]], list[BoundCell]]:
+    """Return the cells that share a run, base by base, and those that run in full."""
+    bases: dict[str, list[BoundCell]] = {}
+    for cell in bound:
+        if not cell.in_modules:
+            bases.setdefault(cell.base, []).append(cell)
+    return list(bases.values()), [cell for cell in bound if cell.in_modules]
+
+
+def _sites(members: Sequence[BoundCell]) -> list[Site]:
+    """Return what the shared run must keep for the cells that leave it."""
+    return list(dict.fromkeys(edit.site for cell in members for edit in cell.own if edit.site.kind != "pattern"))
 
 
 def _check_shared(
-    shared: Sequence[CleanRun], rows: Sequence[Row], asked: Sequence[tuple[int, ...]], bound: Sequence[BoundCell]
+    shared: Sequence[CleanRun],
+    rows: Sequence[Row],
+    asked: Sequence[tuple[int, ...]],
+    branching: Sequence[Sequence[BoundCell]],
 ) -> None:
     if [(run.row.ids, run.asked) for run in shared] != [(row.ids, one) for row, one in zip(rows, asked, strict=True)]:
         raise BadArgument("shared holds the runs of other prompts, or other positions. Give theirs, in order.")
-    for clean in shared:
-        clean.check(_sites(bound))
+    bases = {clean.base.fingerprint() for clean in shared}
+    for members in branching:
+        if bases != {members[0].base}:
+            index = members[0].index
+            raise BadArgument(
+                f"cell {index} has another base than the shared runs. Give share_runs(…, base=…) its base."
+            )
+        for clean in shared:
+            clean.check(_sites(members))
 
 
 def _shared_runs(
     network: Network,
     rows: Sequence[Row],
     asked: Sequence[tuple[int, ...]],
-    bound: Sequence[BoundCell],
+    members: Sequence[BoundCell],
+    base: Plan,
     max_token_rows: int,
 ) -> Iterator[CleanRun]:
     """Yield the shared runs of the prompts, in order; neighbours of one length run together."""
-    sites = _sites(bound)
+    sites = _sites(members)
     first = 0
     while first < len(rows):
         length = len(rows[first])
         last = first + 1
         while last < len(rows) and len(rows[last]) == length and (last + 1 - first) * length <= max_token_rows:
             last += 1
-        yield from run_clean(network, rows[first:last], sites, asked[first:last])
+        yield from run_clean(network, rows[first:last], sites, asked[first:last], base)
         first = last
 
 
@@ -171,14 +210,17 @@ def explain_sweep(
     """
     rows, asked, listed, bound = _prepare(network, prompts, cells, logits_at, max_token_rows)
     n_blocks = network.n_blocks
-    full = [cell for cell in bound if cell.in_modules]
+    branching, full = _by_base(bound)
     passes, work, rows_at_once, tokens_at_once = 0, 0, 1, max(map(len, rows))
     for row in rows:
-        places = [place for cell in bound if not cell.in_modules and (place := earliest(network, cell, row))]
-        groups = group(places, n_prompt=len(row), n_blocks=n_blocks, max_token_rows=max_token_rows)
+        groups: list[Group] = []
+        for members in branching:
+            places = [place for cell in members if (place := earliest(network, cell, row))]
+            groups += group(places, n_prompt=len(row), n_blocks=n_blocks, max_token_rows=max_token_rows)
         in_full = _sizes(len(full), len(row), max_token_rows)
-        passes += 1 + len(groups) + len(in_full)
-        work += n_blocks * len(row) * (1 + len(full)) + sum(each.block_token_rows(n_blocks) for each in groups)
+        passes += len(branching) + len(groups) + len(in_full)
+        work += n_blocks * len(row) * (len(branching) + len(full))
+        work += sum(each.block_token_rows(n_blocks) for each in groups)
         rows_at_once = max([rows_at_once, *in_full, *(len(each.places) for each in groups)])
         tokens_at_once = max(
             [tokens_at_once, *(n * len(row) for n in in_full), *(len(each.places) * each.n_tokens for each in groups)]
@@ -222,21 +264,19 @@ def _prepare(
     return rows, asked, listed, bound
 
 
-def _on_one_prompt(
-    network: Network, clean: CleanRun, cells: Sequence[Cell], bound: Sequence[BoundCell], max_token_rows: int
+def _leaving(
+    network: Network, clean: CleanRun, members: Sequence[BoundCell], max_token_rows: int
 ) -> Iterator[tuple[tuple[int, ...], Tensor]]:
-    branching = [cell for cell in bound if not cell.in_modules]
-    row = clean.row
+    """Run the cells that leave one shared run."""
     with torch.no_grad():
-        leaving = {cell.index: departure(network, cell, clean) for cell in branching}
+        leaving = {cell.index: departure(network, cell, clean) for cell in members}
     if unchanged := tuple(cell for cell, left in leaving.items() if left is None):
         yield unchanged, clean.logits.expand(len(unchanged), -1, -1)
     left = {cell: one for cell, one in leaving.items() if one is not None}
     places = [one.place for one in left.values()]
-    for each in group(places, n_prompt=len(row), n_blocks=network.n_blocks, max_token_rows=max_token_rows):
-        members = tuple(place.cell for place in each.places)
-        yield members, _pass(network, clean, [left[cell] for cell in members])
-    yield from _in_full(network, clean, cells, [cell.index for cell in bound if cell.in_modules], max_token_rows)
+    for each in group(places, n_prompt=len(clean.row), n_blocks=network.n_blocks, max_token_rows=max_token_rows):
+        cells = tuple(place.cell for place in each.places)
+        yield cells, _pass(network, clean, [left[cell] for cell in cells])
 
 
 def _pass(network: Network, clean: CleanRun, departures: Sequence[Departure]) -> Tensor:
@@ -247,16 +287,20 @@ def _pass(network: Network, clean: CleanRun, departures: Sequence[Departure]) ->
 
 
 def _in_full(
-    network: Network, clean: CleanRun, cells: Sequence[Cell], members: list[int], max_token_rows: int
+    network: Network,
+    row: Row,
+    asked: tuple[int, ...],
+    cells: Sequence[Cell],
+    members: Sequence[BoundCell],
+    max_token_rows: int,
 ) -> Iterator[tuple[tuple[int, ...], Tensor]]:
     """Run cells as rows of full passes: what edits a module path may begin anywhere."""
-    row = clean.row
     prompt: Prompt = row.ids if row.text is None else row.text
     first = 0
     for size in _sizes(len(members), len(row), max_token_rows):
-        part = members[first : first + size]
+        part = tuple(cell.index for cell in members[first : first + size])
         plans = [cells[index].plan for index in part]
-        yield tuple(part), run(network, [prompt] * size, plans=plans, logits_at=list(clean.asked)).logits
+        yield part, run(network, [prompt] * size, plans=plans, logits_at=list(asked)).logits
         first += size
 
 

@@ -1,16 +1,20 @@
 """Read and write the tensor at a tap. Every hook of rheostat is registered here, and removed by a stack."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
 from torch import Tensor, nn
 
-from rheostat.base.errors import SiteNotOffered
+from rheostat.base.errors import EditNotUsable, SiteNotOffered
+from rheostat.engine.mask import causal
 from rheostat.models.anatomy import Tap
 
 Visit = Callable[[Tensor], Tensor | None]
 """Sees the tensor at a tap; returns a new one to put in its place, or None to leave it."""
+
+VisitMask = Callable[[Tensor], Tensor | None]
+"""Sees the mask (row or 1, head or 1, query, key) of an attention module; returns one to put in its place, or None."""
 
 
 def attach(stack: ExitStack, module: nn.Module, tap: Tap, visit: Visit) -> None:
@@ -45,6 +49,30 @@ def attach_border(stack: ExitStack, module: nn.Module, path: str, cross: Callabl
         return ((rows, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": rows})
 
     stack.callback(module.get_submodule(path).register_forward_pre_hook(visit, with_kwargs=True).remove)
+
+
+def attach_mask(stack: ExitStack, module: nn.Module, path: str, visit: VisitMask) -> None:
+    """Let `visit` change the attention mask that an attention module gets, until the stack closes."""
+    part = module.get_submodule(path)
+
+    def open_mask(
+        _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        if "attention_mask" not in kwargs:
+            raise EditNotUsable(f"{path} is given no attention mask by name, so its edges cannot be cut.")
+        mask, states = kwargs["attention_mask"], args[0] if args else kwargs["hidden_states"]
+        if mask is None:
+            mask = causal(states.shape[1], _n_keys(part, kwargs, states.shape[1]), states.device)
+        new = visit(mask)
+        return None if new is None else (args, {**kwargs, "attention_mask": new})
+
+    stack.callback(part.register_forward_pre_hook(open_mask, with_kwargs=True).remove)
+
+
+def _n_keys(attention: Any, kwargs: Mapping[str, Any], n_queries: int) -> int:
+    """Return how many keys a pass of an attention module has, those of its cache included."""
+    cache = kwargs.get("past_key_values", kwargs.get("layer_past"))
+    return n_queries if cache is None else int(cache.get_mask_sizes(n_queries, attention.layer_idx)[0])
 
 
 def attach_clock(

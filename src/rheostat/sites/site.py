@@ -112,7 +112,7 @@ def site_table(network: Network, *, every: bool = False) -> pd.DataFrame:
 
 def _site_row(body: Anatomy, name: str, kind: str) -> dict[str, str]:
     sizes = "head × query_pos × key_pos" if kind == "pattern" else " × ".join(map(str, body.shape(kind)))
-    note = "read only; load with attention='eager'" if kind == "pattern" else ""
+    note = "read with attention='eager'; edited by CutAttention alone" if kind == "pattern" else ""
     return {"site": name, "axes": " ".join(AXES[kind]), "shape": sizes, "note": note}
 
 

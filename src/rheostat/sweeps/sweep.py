@@ -44,7 +44,7 @@ def sweep(
         network: the loaded network.
         prompts: one or several texts or lists of token ids.
         cells: cells, or bare plans; a cell's labels become columns.
-        metrics: one or several.
+        metrics: one or several; what they call clean is the unedited network, for cells with a base too.
         max_token_rows: rows × tokens that one pass may hold; memory grows with it.
         store: a file that keeps each chunk of results; a sweep that was killed goes on where it stopped.
         name: of the run in the store.
