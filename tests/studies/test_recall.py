@@ -90,12 +90,12 @@ def test_the_planted_fall_is_found_in_noise_of_its_size() -> None:
 def test_an_earlier_arrival_is_found_per_fact() -> None:
     subject, others = noise(0) + dip(9, 30), noise(1) + dip(4, 30)
     difference = arrival.depths(subject) - arrival.depths(others)
-    found = arrival.measure_all("toy", difference, np.zeros(N_UNITS), difference, 0)
+    found = arrival.measure_all("toy", "other", difference, np.zeros(N_UNITS), difference, 0)
     assert found[0].effect == pytest.approx(5 / 11, abs=0.05)
     assert found[0].low > 0
     assert found[1].low > 0
     assert found[2].low == found[2].high == 0
-    backwards = arrival.measure_all("toy", -difference, np.zeros(N_UNITS), difference, 0)
+    backwards = arrival.measure_all("toy", "other", -difference, np.zeros(N_UNITS), difference, 0)
     assert backwards[0].high < 0
 
 
@@ -209,10 +209,10 @@ def test_an_answer_said_by_any_block_counts_once() -> None:
     ]
     table = pd.DataFrame(rows)
     assert extracted.extracted(table, extracted.INTACT, "attn_out").tolist() == [1.0] * 15 + [0.0] * 5
-    found = extracted.measure_all("toy", table, 0)
+    found = extracted.measure_all("toy", PLAIN, table, 0)
     assert [one.effect for one in found] == pytest.approx([0.75] * 4)
     assert all(one.low > 0.4 for one in found)
-    assert extracted.measure_all("toy", table.assign(answer=False), 0)[0].effect == 0
+    assert extracted.measure_all("toy", PLAIN, table.assign(answer=False), 0)[0].effect == 0
 
 
 def test_a_rival_is_another_answer_of_the_same_relation() -> None:

@@ -49,7 +49,7 @@ def test_cutting_in_every_block_equals_dropping_the_keys(family):
 def test_no_window_and_strength_zero_leave_the_logits_bit_identical():
     model = load_toy("llama")
     plain = model.run(PROMPT).logits
-    idle = rh.CutAttention("blocks.0-2.pattern", positions="last", keys=list(SUBJECT), strength=0)
+    idle = rh.CutAttention("blocks.0-2.pattern", positions="last", keys=list(SUBJECT), strength=0.0)
     assert torch.equal(model.run(PROMPT, []).logits, plain)
     assert torch.equal(model.run(PROMPT, idle).logits, plain)
     found = attention_knockout(model, PROMPT, {"subject": list(SUBJECT)}, width=1)

@@ -30,6 +30,7 @@ def extracted_tokens(
     *,
     kind: str = "attn_out",
     plans: Sequence[PlanLike] | None = None,
+    final_norm: bool = False,
 ) -> Int[Tensor, "prompt block"]:
     """Return the token that each block's sublayer update says at the last token of each prompt.
 
@@ -38,11 +39,12 @@ def extracted_tokens(
         prompts: texts or lists of token ids.
         kind: `attn_out` or `mlp_out`.
         plans: edits, one plan per prompt.
+        final_norm: decode through the final norm, as the logit lens does; the reference goes without.
 
     Raises:
         SiteNotOffered, SiteNotFound, EditNotApplied: as a run.
     """
-    return said(network, sublayer_updates(network, prompts, kind=kind, plans=plans))
+    return said(network, sublayer_updates(network, prompts, kind=kind, plans=plans), final_norm=final_norm)
 
 
 def sublayer_updates(
@@ -57,9 +59,11 @@ def sublayer_updates(
     return torch.stack([found[f"blocks.{block}.{kind}"][:, 0] for block in range(network.n_blocks)], dim=1)
 
 
-def said(network: Network, updates: Float[Tensor, "*update d_model"]) -> Int[Tensor, "*update"]:
-    """Return the likeliest token of each update under the unembedding alone."""
-    unembed = network.part(network.body.unembed)
+def said(
+    network: Network, updates: Float[Tensor, "*update d_model"], *, final_norm: bool = False
+) -> Int[Tensor, "*update"]:
+    """Return the likeliest token of each update under the unembedding alone, or through the final norm."""
+    unembed = network.unembed if final_norm else network.part(network.body.unembed)
     flat = updates.reshape(-1, updates.shape[-1])
     with torch.no_grad():
         tops = [unembed(flat[start : start + UPDATES]).argmax(-1) for start in range(0, len(flat), UPDATES)]

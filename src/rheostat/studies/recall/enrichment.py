@@ -89,7 +89,11 @@ def _rows(
 
 
 def by_block(table: pd.DataFrame, column: str, *, place: str = LAST, way: str = PLAIN) -> pd.DataFrame:
-    """Return the rates of one place, subjects × blocks, minus each subject's embedding rate; no words count as 0."""
+    """Return the rates of one place, subjects × blocks, minus each subject's embedding rate; no words count as 0.
+
+    `column` is `own`, `other`, or `beyond`: own − other.
+    """
+    table = table.assign(beyond=table["own"] - table["other"])
     chosen = table[table["way"] == way]
     wide = chosen[chosen["place"] == place].pivot(index="subject", columns="block", values=column).fillna(0.0)
     embedded = chosen[chosen["place"] == EMBEDDING].set_index("subject")[column].fillna(0.0)

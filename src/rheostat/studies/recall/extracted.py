@@ -5,7 +5,7 @@ Controls: another answer of the same relation, updates in random directions (the
 token), and the last token kept from reading the subject in every block.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,7 @@ from rheostat.studies.curve import curve
 from rheostat.studies.judging import held, interval, judge, measurement, number
 from rheostat.studies.known_facts import KnownFact
 from rheostat.studies.part import Part, joined, step_params
+from rheostat.studies.recall.enrichment import NORMED, PLAIN
 from rheostat.studies.recall.facts import chosen_facts
 from rheostat.studies.recall.planted import saying
 from rheostat.studies.record import Measurement, Section, Verdict
@@ -30,16 +31,18 @@ CLAIM = "recall-5"
 STATEMENT = "The answer is extracted at the last token by attention, not by MLPs."
 ROWS = 24
 """Facts of one batch."""
+WAYS = (PLAIN, NORMED)
+"""How an update is decoded; the paper goes without the norm."""
 INTACT, BLOCKED, RANDOM, PLANTED = "intact", "subject blocked", "random directions", "planted"
 PLANTED_LENGTH = 1.0
 """Length of the planted direction, in lengths of the update that it is added to."""
 
 
 def measure(model: Model, context: Context) -> pd.DataFrame:
-    """Return one row per fact, state of the network, kind of sublayer and block.
+    """Return one row per fact, state of the network, kind of sublayer, block and way of decoding.
 
-    Columns: fact, state, kind, block, `answer` and `rival`: whether the update says the answer, or another answer of
-    the same relation.
+    Columns: fact, way, state, kind, block, `answer` and `rival`: whether the update says the answer, or another answer
+    of the same relation.
     """
     facts = chosen_facts(model, context)
 
@@ -51,7 +54,7 @@ def measure(model: Model, context: Context) -> pd.DataFrame:
         return pd.concat(tables, ignore_index=True)
 
     asked = [(one.fact.prompt, one.answer) for one in facts]
-    params = step_params(model, context, facts=asked, planted=PLANTED_LENGTH)
+    params = step_params(model, context, facts=asked, planted=PLANTED_LENGTH, ways=WAYS)
     return context.step(f"extraction-{model.name}", params, compute)
 
 
@@ -73,12 +76,16 @@ def _chunk(model: Model, facts: Sequence[KnownFact], rivals: Sequence[int], seed
         noise = torch.randn(intact.shape, generator=torch.Generator().manual_seed(seed))
         states = {
             INTACT: intact,
-            BLOCKED: sublayer_updates(model, prompts, kind=kind, plans=cuts),
+            BLOCKED: torch.cat(
+                [sublayer_updates(model, [one], kind=kind, plans=[cut]) for one, cut in zip(prompts, cuts, strict=True)]
+            ),
             RANDOM: noise / noise.norm(dim=-1, keepdim=True) * intact.norm(dim=-1, keepdim=True),
             PLANTED: _with_answers(model, intact, [one.answer for one in facts]),
         }
         for state, updates in states.items():
-            tables += _rows(said(model, updates), facts, rivals, state, kind)
+            for way in WAYS:
+                tokens = said(model, updates, final_norm=way == NORMED)
+                tables += [one.assign(way=way) for one in _rows(tokens, facts, rivals, state, kind)]
     return tables
 
 
@@ -115,8 +122,8 @@ def extracted(table: pd.DataFrame, state: str, kind: str, column: str = "answer"
     return found
 
 
-def measure_all(name: str, table: pd.DataFrame, seed: int) -> list[Measurement]:
-    """Return the extraction rate of attention against MLPs and every control."""
+def measure_all(name: str, way: str, table: pd.DataFrame, seed: int) -> list[Measurement]:
+    """Return the extraction rate of attention against MLPs and every control, from the rows of one way of decoding."""
     attention = extracted(table, INTACT, "attn_out")
     compared = (
         ("MLPs", extracted(table, INTACT, "mlp_out")),
@@ -127,7 +134,7 @@ def measure_all(name: str, table: pd.DataFrame, seed: int) -> list[Measurement]:
     return [
         measurement(
             name,
-            "extraction rate of attention",
+            f"extraction rate of attention, {way}",
             paired_difference(attention, control, seed=seed),
             control=float(control.mean()),
             unit="facts",
@@ -140,32 +147,39 @@ def measure_all(name: str, table: pd.DataFrame, seed: int) -> list[Measurement]:
 def run(context: Context) -> Part:
     """Decode the updates of all models and judge the claim."""
     tables = {model.name: measure(model, context) for model in context.models}
-    found = {name: measure_all(name, table, context.seed) for name, table in tables.items()}
+    by_way = {(name, way): table[table["way"] == way] for name, table in tables.items() for way in WAYS}
+    found = {(name, way): measure_all(name, way, table, context.seed) for (name, way), table in by_way.items()}
     planted = {
-        name: bootstrap_mean(extracted(table, PLANTED, "attn_out"), seed=context.seed) for name, table in tables.items()
+        key: bootstrap_mean(extracted(table, PLANTED, "attn_out"), seed=context.seed) for key, table in by_way.items()
     }
     deciding = [one for ms in found.values() for one in ms]
     verdict = Verdict(
         claim=CLAIM,
         statement=STATEMENT,
         verdict=judge(deciding, planted_found=all(one.above_zero for one in planted.values())),
-        reason=f"{held(deciding)} Updates decoded without the final norm, as in the source. A direction that says the "
-        "answer, added to one attention update at its own length, is extracted in "
-        + "; ".join(f"{one.value:.0%} of the facts ({name})" for name, one in planted.items())
+        reason=f"{held(deciding)} Updates are decoded without the final norm, as in the source, and with it. A "
+        "direction that says the answer, added to one attention update at its own length, is extracted in "
+        + "; ".join(f"{one.value:.0%} of the facts ({name}, {way})" for (name, way), one in planted.items())
         + ".",
         measurements=tuple(deciding),
     )
     figures = tuple(
-        figure for name, table in tables.items() for figure in (_bars(name, table, context.seed), _blocks(name, table))
+        figure
+        for (name, way), table in by_way.items()
+        for figure in (_bars(name, way, table, context.seed), _blocks(name, way, table))
     )
     section = Section(
         heading="Which sublayer says the answer",
-        text="\n\n".join(_describe(name, tables[name], found) for name in tables),
+        text="\n\n".join(_describe(*key, table, found[key]) for key, table in by_way.items()),
         figures=tuple(figure.name for figure in figures),
         tables=("extraction-rates",),
     )
     shares = pd.DataFrame(
-        [{"model": name, **row} for name, table in tables.items() for row in _shares(table, context.seed)]
+        [
+            {"model": name, "decoded": way, **row}
+            for (name, way), table in by_way.items()
+            for row in _shares(table, context.seed)
+        ]
     )
     return Part((section,), {"extraction": joined(tables), "extraction-rates": shares}, figures, (verdict,))
 
@@ -181,16 +195,17 @@ def _shares(table: pd.DataFrame, seed: int) -> list[dict[str, object]]:
     return rows
 
 
-def _describe(name: str, table: pd.DataFrame, found: Mapping[str, Sequence[Measurement]]) -> str:
-    mlps, blocked, rival, random = found[name]
+def _describe(name: str, way: str, table: pd.DataFrame, found: Sequence[Measurement]) -> str:
+    mlps, blocked, rival, random = found
     where = []
     for kind in SUBLAYERS:
         chosen = table[(table["state"] == INTACT) & (table["kind"] == kind)].groupby("block")["answer"].mean()
         where.append(f"{kind} most often in block {chosen.idxmax()} ({chosen.max():.0%} of the facts)")
     both = extracted(table, INTACT, "attn_out") * extracted(table, INTACT, "mlp_out")
     return (
-        f"{name}, {table['fact'].nunique()} facts. The answer is extracted by attention in {mlps.effect:.0%} of the "
-        f"facts, by MLPs in {mlps.control:.0%} (difference {interval(mlps)}), by both in {both.mean():.0%}; "
+        f"{name}, {way}, {table['fact'].nunique()} facts. The answer is extracted by attention in "
+        f"{mlps.effect:.0%} of the facts, by MLPs in {mlps.control:.0%} "
+        f"(difference {interval(mlps)}), by both in {both.mean():.0%}; "
         f"{' and '.join(where)}. With the last token kept from reading the subject, attention extracts it in "
         f"{blocked.control:.0%} (fall {interval(blocked)}), MLPs in {extracted(table, BLOCKED, 'mlp_out').mean():.0%}. "
         f"Another answer of the relation: {number(rival.control)} (difference {interval(rival)}); random directions: "
@@ -198,7 +213,7 @@ def _describe(name: str, table: pd.DataFrame, found: Mapping[str, Sequence[Measu
     )
 
 
-def _bars(name: str, table: pd.DataFrame, seed: int) -> Profile:
+def _bars(name: str, way: str, table: pd.DataFrame, seed: int) -> Profile:
     shown = {"attn_out": "attention", "mlp_out": "MLP"}
     rows: list[dict[str, object]] = []
     for kind, label in shown.items():
@@ -206,8 +221,8 @@ def _bars(name: str, table: pd.DataFrame, seed: int) -> Profile:
         places.insert(2, ("rival answer", extracted(table, INTACT, kind, "rival")))
         rows += curve(label, places, seed)
     return Profile(
-        name=f"extraction-{name}",
-        title=f"Facts whose answer a sublayer's update says, {name}",
+        name=f"extraction-{way.replace(' ', '-')}-{name}",
+        title=f"Facts whose answer a sublayer's update says, {name}, {way}",
         x_label="network",
         y_label="extraction rate (share of facts)",
         table=pd.DataFrame(rows),
@@ -215,7 +230,7 @@ def _bars(name: str, table: pd.DataFrame, seed: int) -> Profile:
     )
 
 
-def _blocks(name: str, table: pd.DataFrame) -> Profile:
+def _blocks(name: str, way: str, table: pd.DataFrame) -> Profile:
     rows = []
     for state, kind, label in (
         (INTACT, "attn_out", "attention"),
@@ -225,8 +240,8 @@ def _blocks(name: str, table: pd.DataFrame) -> Profile:
         chosen = table[(table["state"] == state) & (table["kind"] == kind)].groupby("block")["answer"].mean()
         rows += [{"x": block, "value": value, "series": label} for block, value in chosen.items()]
     return Profile(
-        name=f"extraction-blocks-{name}",
-        title=f"Facts whose answer each block's update says, {name}",
+        name=f"extraction-blocks-{way.replace(' ', '-')}-{name}",
+        title=f"Facts whose answer each block's update says, {name}, {way}",
         x_label="block",
         y_label="share of facts",
         table=pd.DataFrame(rows),

@@ -93,7 +93,9 @@ def run(context: Context) -> Part:
         statement=STATEMENT,
         verdict=judge(deciding, planted_found=all(one.low > 0 for ms in power.values() for one in ms)),
         reason=f"{held(deciding)} A fall of {PLANTED:.0f} % planted in an upper window of the random tokens' profile "
-        "is measured as " + "; ".join(f"{number(ms[0].effect)} {interval(ms[0])}" for ms in power.values()) + ".",
+        "is measured as "
+        + "; ".join(f"{number(ms[0].effect - ms[0].control)} {interval(ms[0])}" for ms in power.values())
+        + ".",
         measurements=tuple(deciding),
     )
     figures = tuple(_figure(name, table, context.seed) for name, table in tables.items())
@@ -127,8 +129,9 @@ def _describe(name: str, table: pd.DataFrame, found: Mapping[str, list[Measureme
 
 def _figure(name: str, table: pd.DataFrame, seed: int) -> Profile:
     rows: list[dict[str, object]] = []
-    for source, label in ((SUBJECT, SUBJECT), (OTHERS, OTHERS), (LAST, "last token itself"), (RANDOM, RANDOM)):
-        rows += curve(label, enumerate(changes(table, source).T), seed)
+    labels = {LAST: "last token itself"}
+    for source in (SUBJECT, OTHERS, WITHOUT_FIRST, LAST, RANDOM):
+        rows += curve(labels.get(source, source), enumerate(changes(table, source).T), seed)
     return Profile(
         name=f"knockout-{name}",
         title=f"What the last token may not read, and what that costs, {name}",

@@ -46,17 +46,26 @@ STATEMENT = (
 
 def measure_all(name: str, table: pd.DataFrame, fresh: pd.DataFrame, seed: int) -> list[Measurement]:
     """Return the rise of the rate at the best block, against every control."""
-    own = by_block(table, "own")
+    beyond = by_block(table, "beyond")
     several = table[table["several"]]["subject"].unique()
     compared: list[tuple[str, pd.DataFrame, pd.DataFrame]] = [
-        ("other subjects' words", own, by_block(table, "other")),
-        ("the last prompt token", own, by_block(table, "own", place=END)),
-        ("an untrained network", own, by_block(fresh, "own").loc[own.index]),
+        ("the last prompt token", beyond, by_block(table, "beyond", place=END)),
+        ("an untrained network", beyond, by_block(fresh, "beyond").loc[beyond.index]),
     ]
     if len(several) >= 2:
-        first = by_block(table, "own", place=FIRST)
-        compared.append(("the first subject token, subjects of several tokens", own.loc[several], first.loc[several]))
-    return [_rise(name, control_name, one.to_numpy(), other.to_numpy(), seed) for control_name, one, other in compared]
+        first = by_block(table, "beyond", place=FIRST)
+        compared.append(
+            ("the first subject token, subjects of several tokens", beyond.loc[several], first.loc[several])
+        )
+    own, other = (by_block(table, column).to_numpy() for column in ("own", "other"))
+    rise = "rise of the attributes rate at the last subject token, best block"
+    return [
+        _rise(name, rise, "other subjects' words", own, other, seed),
+        *(
+            _rise(name, f"{rise}, beyond other subjects' words", control_name, one.to_numpy(), two.to_numpy(), seed)
+            for control_name, one, two in compared
+        ),
+    ]
 
 
 def measure_centred(name: str, table: pd.DataFrame, seed: int) -> Measurement:
@@ -74,12 +83,12 @@ def measure_centred(name: str, table: pd.DataFrame, seed: int) -> Measurement:
     )
 
 
-def _rise(name: str, control_name: str, own: Values, other: Values, seed: int) -> Measurement:
+def _rise(name: str, quantity: str, control_name: str, own: Values, other: Values, seed: int) -> Measurement:
     effect, _ = cross_fitted(own)
     control, _ = cross_fitted(other)
     return measurement(
         name,
-        "rise of the attributes rate at the last subject token, best block",
+        quantity,
         paired_difference(effect, control, seed=seed),
         control=float(control.mean()),
         unit="subjects",
@@ -172,11 +181,13 @@ def _describe(name: str, tables: Mapping[str, pd.DataFrame], found: Sequence[Mea
             f"{way}: embedding {embedding_rate(tables, name, way):.1%}, highest {own[block]:.1%} at block {block} "
             f"(other subjects' words there {other[block]:.1%})"
         )
-    rises = "; ".join(f"{number(one.control)} {one.control_name}, difference {interval(one)}" for one in found)
+    rises = "; ".join(f"{number(one.control)} {one.control_name}, difference {interval(one)}" for one in found[1:])
     return (
         f"{name}, {table['subject'].nunique()} subjects. Share of the decoded words that are about the subject, last "
         f"subject token. {'. '.join(text[0].upper() + text[1:] for text in best)}. Rise over the embedding at the "
-        f"block that the other half of the subjects chose: {number(found[0].effect)}; controls: {rises}."
+        f"block that the other half of the subjects chose: {number(found[0].effect)}; other subjects' words "
+        f"{number(found[0].control)} (difference {interval(found[0])}). Beyond other subjects' words the rise is "
+        f"{number(found[1].effect)}; controls: {rises}."
     )
 
 
