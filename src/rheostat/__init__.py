@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from rheostat.sites.site import Site
     from rheostat.studies.run import run_study
     from rheostat.tracing.activation_patching import patch_activations
+    from rheostat.tracing.attention_knockout import attention_knockout, token_roles
+    from rheostat.tracing.attributes_rate import attributes_rate
+    from rheostat.tracing.extraction import extracted_tokens
 
 __version__ = "0.1.0"
 
@@ -54,12 +57,16 @@ _HOMES = {
     "Scale": "rheostat.edit.arithmetic",
     "Site": "rheostat.sites.site",
     "Zero": "rheostat.edit.arithmetic",
+    "attention_knockout": "rheostat.tracing.attention_knockout",
+    "attributes_rate": "rheostat.tracing.attributes_rate",
     "block_taps": "rheostat.models.anatomy",
+    "extracted_tokens": "rheostat.tracing.extraction",
     "load": "rheostat.model",
     "measure": "rheostat.metrics.measure",
     "patch_activations": "rheostat.tracing.activation_patching",
     "patching_cells": "rheostat.engine.cells",
     "run_study": "rheostat.studies.run",
+    "token_roles": "rheostat.tracing.attention_knockout",
     "write_record": "rheostat.report.folder",
 }
 
@@ -86,12 +93,16 @@ __all__ = [
     "Scale",
     "Site",
     "Zero",
+    "attention_knockout",
+    "attributes_rate",
     "block_taps",
+    "extracted_tokens",
     "load",
     "measure",
     "patch_activations",
     "patching_cells",
     "run_study",
+    "token_roles",
     "write_record",
 ]
 
