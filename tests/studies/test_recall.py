@@ -83,8 +83,8 @@ def test_a_fall_in_an_upper_window_is_found_and_told_from_one_below_and_from_non
 
 
 def test_the_planted_fall_is_found_in_noise_of_its_size() -> None:
-    assert all(one.low > 0 for one in strongest_window.planted(noise(3), 0))
-    assert not all(one.low > 0 for one in strongest_window.planted(noise(3, scale=200), 0))
+    assert strongest_window.planted(noise(3), 0)[0].low > 0
+    assert strongest_window.planted(noise(3, scale=200), 0)[0].low < 0
 
 
 def test_an_earlier_arrival_is_found_per_fact() -> None:
@@ -119,11 +119,21 @@ def enrichment_table(rise: float, seed: int = 0) -> pd.DataFrame:
 def test_a_rise_of_the_subjects_words_is_found_against_every_control() -> None:
     flat = enrichment_table(0.0, seed=1)
     found = subject_words.measure_all("toy", enrichment_table(0.3), flat, 0)
-    assert len(found) == 4
     assert all(one.low > 0.2 for one in found)
-    assert [one.n for one in found] == [N_UNITS, N_UNITS, N_UNITS, N_UNITS // 2]
+    assert [one.n for one in found] == [*[N_UNITS] * 4, N_UNITS // 2]
+    assert subject_words.that_decide(found) == found
     none = subject_words.measure_all("toy", enrichment_table(0.0), flat, 0)
     assert not any(one.low > 0.03 for one in none)
+
+
+def test_a_fall_that_is_smaller_than_a_controls_fall_is_no_rise() -> None:
+    falling, worse = enrichment_table(-0.3), enrichment_table(-0.3)
+    for table, embedding in ((falling, 0.2), (worse, 0.4)):
+        table.loc[table["place"] == EMBEDDING, "own"] = embedding
+    found = subject_words.measure_all("toy", falling, worse, 0)
+    assert any(one.low > 0 for one in found)
+    assert subject_words.that_decide(found) == [found[1]]
+    assert found[1].high < 0
 
 
 def test_a_rise_counts_from_the_embedding() -> None:

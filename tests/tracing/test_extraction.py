@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import rheostat as rh
+from rheostat.models.toy import toy
 from rheostat.tracing.extraction import extracted_tokens, said, sublayer_updates
 from tests.contract.conftest import load_toy
 
@@ -40,3 +41,16 @@ def test_a_direction_is_said_whatever_its_length():
     updates = torch.randn(4, 3, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     assert torch.equal(said(model, updates), said(model, 7 * updates))
     assert len(set(said(model, updates).flatten().tolist())) > 3
+
+
+def test_the_final_norm_is_left_out_unless_asked_for():
+    module = toy("llama", dtype=torch.float64)
+    with torch.no_grad():
+        module.model.norm.weight.copy_(torch.linspace(-3, 3, 16))
+    model = rh.load(module)
+    updates = sublayer_updates(model, PROMPTS)
+    plain, normed = said(model, updates), said(model, updates, final_norm=True)
+    table = model.part(model.body.unembed).get_parameter("weight")
+    assert torch.equal(plain, (updates @ table.T).argmax(-1))
+    assert torch.equal(normed, model.unembed(updates).argmax(-1))
+    assert not torch.equal(plain, normed)

@@ -12,11 +12,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from rheostat.base.shapes import Profile
+from rheostat.base.shapes import Figure, Grid, Profile
 from rheostat.edit.knockout import CutAttention
 from rheostat.metrics.statistics import Values, bootstrap_mean, paired_difference
 from rheostat.model import Model
-from rheostat.studies.curve import curve
 from rheostat.studies.judging import held, interval, judge, measurement, number
 from rheostat.studies.known_facts import KnownFact
 from rheostat.studies.part import Part, joined, step_params
@@ -34,6 +33,7 @@ ROWS = 24
 WAYS = (PLAIN, NORMED)
 """How an update is decoded; the paper goes without the norm."""
 INTACT, BLOCKED, RANDOM, PLANTED = "intact", "subject blocked", "random directions", "planted"
+NAMES = {"attn_out": "attention", "mlp_out": "MLP"}
 PLANTED_LENGTH = 1.0
 """Length of the planted direction, in lengths of the update that it is added to."""
 
@@ -163,10 +163,10 @@ def run(context: Context) -> Part:
         + ".",
         measurements=tuple(deciding),
     )
-    figures = tuple(
+    figures: tuple[Figure, ...] = tuple(
         figure
         for (name, way), table in by_way.items()
-        for figure in (_bars(name, way, table, context.seed), _blocks(name, way, table))
+        for figure in (_rates(name, way, table, context.seed), _blocks(name, way, table))
     )
     section = Section(
         heading="Which sublayer says the answer",
@@ -213,20 +213,29 @@ def _describe(name: str, way: str, table: pd.DataFrame, found: Sequence[Measurem
     )
 
 
-def _bars(name: str, way: str, table: pd.DataFrame, seed: int) -> Profile:
-    shown = {"attn_out": "attention", "mlp_out": "MLP"}
-    rows: list[dict[str, object]] = []
-    for kind, label in shown.items():
-        places = [(state, extracted(table, state, kind)) for state in (INTACT, BLOCKED, RANDOM)]
-        places.insert(2, ("rival answer", extracted(table, INTACT, kind, "rival")))
-        rows += curve(label, places, seed)
-    return Profile(
+def _rates(name: str, way: str, table: pd.DataFrame, seed: int) -> Grid:
+    states = {
+        "intact": (INTACT, "answer"),
+        "subject blocked": (BLOCKED, "answer"),
+        "rival answer": (INTACT, "rival"),
+        "random update": (RANDOM, "answer"),
+    }
+    rows = []
+    for label, (state, column) in states.items():
+        for kind, sublayer in NAMES.items():
+            mean = bootstrap_mean(extracted(table, state, kind, column), seed=seed)
+            text = f"{mean.value:.0%} [{mean.low:.0%}, {mean.high:.0%}]"
+            rows.append({"x": sublayer, "y": label, "value": mean.value, "text": text})
+    return Grid(
         name=f"extraction-{way.replace(' ', '-')}-{name}",
-        title=f"Facts whose answer a sublayer's update says, {name}, {way}",
-        x_label="network",
-        y_label="extraction rate (share of facts)",
+        title=f"Who says the answer, {name}",
+        x_label=f"sublayer of any block, {way}",
+        y_label="network",
+        value_label="share of facts",
         table=pd.DataFrame(rows),
-        note=f"n = {table['fact'].nunique()} facts, 95 % bootstrap intervals; any block counts.",
+        note=f"n = {table['fact'].nunique()} facts, 95 % bootstrap intervals. Rival: another answer of the relation, "
+        "in the intact network.",
+        limits=(0.0, 1.0),
     )
 
 
@@ -241,7 +250,7 @@ def _blocks(name: str, way: str, table: pd.DataFrame) -> Profile:
         rows += [{"x": block, "value": value, "series": label} for block, value in chosen.items()]
     return Profile(
         name=f"extraction-blocks-{way.replace(' ', '-')}-{name}",
-        title=f"Facts whose answer each block's update says, {name}, {way}",
+        title=f"Where the answer is said, {name}, {way}",
         x_label="block",
         y_label="share of facts",
         table=pd.DataFrame(rows),

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+import torch
 
+from rheostat.edit.knockout import CutAttention
 from rheostat.metrics.statistics import Values
 from rheostat.model import Model
 from rheostat.studies.known_facts import KnownFact
@@ -22,6 +24,8 @@ SUBJECT, OTHERS, LAST, WITHOUT_FIRST = "subject", "non-subject", "last", "non-su
 RANDOM, DEALT_SUBJECT, DEALT_OTHERS = "random non-subject", "dealt subject", "dealt non-subject"
 DRAWS = 1
 """Random choices of tokens per fact."""
+N_IDLE = 8
+"""Facts on which a cut of strength 0 is tried."""
 
 
 def sources_of(model: Model, known: KnownFact, seed: int) -> dict[str, tuple[int, ...]]:
@@ -64,6 +68,22 @@ def measure(model: Model, context: Context) -> pd.DataFrame:
     asked = [(one.fact.prompt, one.answer) for one in facts]
     params = step_params(model, context, facts=asked, width=window_width(model.n_blocks), draws=DRAWS)
     return context.step(f"knockout-{model.name}", params, compute)
+
+
+def measure_idle(model: Model, context: Context) -> pd.DataFrame:
+    """Return, per fact, whether cutting with strength 0 in every block leaves the logits bit-identical."""
+    facts = chosen_facts(model, context)[:N_IDLE]
+
+    def compute() -> pd.DataFrame:
+        rows = []
+        for known in facts:
+            cut = CutAttention("blocks.*.pattern", positions="last", keys=list(known.subject), strength=0.0)
+            same = torch.equal(model.run(known.fact.prompt).logits, model.run(known.fact.prompt, cut).logits)
+            rows.append({"fact": known.fact.prompt, "same": same})
+        return pd.DataFrame(rows)
+
+    asked = [one.fact.prompt for one in facts]
+    return context.step(f"idle-cut-{model.name}", step_params(model, context, facts=asked), compute)
 
 
 def changes(table: pd.DataFrame, source: str) -> Values:

@@ -171,7 +171,7 @@ def _figure(name: str, way: str, removed: Removed, seed: int) -> Profile:
     random = np.mean([removed.rates[key].mean() for key in removed.of(RANDOM)])
     return Profile(
         name=f"removals-{way.replace(' ', '-')}-{name}",
-        title=f"Words about the subject when sublayers are removed, {name}, {way}",
+        title=f"Subjects without some sublayers, {name}, {way}",
         x_label=f"first of the {window_width(removed.n_blocks)} blocks",
         y_label=f"attributes rate at block {reading_block(removed.n_blocks)}",
         table=pd.DataFrame(rows),
