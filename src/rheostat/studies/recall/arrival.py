@@ -67,7 +67,7 @@ def measure_all(
     return [
         measurement(
             name,
-            f"depth of the subject's strongest window minus that of the {others} tokens (share of the depth)",
+            f"depth of the strongest window, subject − {others} (share)",
             paired_difference(difference, control, seed=seed),
             control=float(control.mean()),
             unit="facts",

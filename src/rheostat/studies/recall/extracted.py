@@ -134,7 +134,7 @@ def measure_all(name: str, way: str, table: pd.DataFrame, seed: int) -> list[Mea
     return [
         measurement(
             name,
-            f"extraction rate of attention, {way}",
+            f"extraction by attention, {way}",
             paired_difference(attention, control, seed=seed),
             control=float(control.mean()),
             unit="facts",

@@ -93,7 +93,7 @@ def measure_all(name: str, way: str, removed: Removed, seed: int) -> list[Measur
     return [
         measurement(
             name,
-            f"fall of the attributes rate without early MLPs, {way}",
+            f"fall without early MLPs, {way}",
             paired_difference(effect, removed.drop(chosen), seed=seed),
             control=float(removed.drop(chosen).mean()),
             unit="subjects",
@@ -108,7 +108,7 @@ def to_lose(name: str, way: str, table: pd.DataFrame, seed: int) -> Measurement:
     clean = table[(table["group"] == NOTHING) & (table["way"] == way)]
     return measurement(
         name,
-        f"attributes rate at the reading block, {way}",
+        f"intact rate, {way}",
         bootstrap_mean((clean["own"] - clean["other"]).to_numpy(dtype=float), seed=seed),
         control=float(clean["other"].mean()),
         unit="subjects",

@@ -57,7 +57,7 @@ def measure_all(name: str, subject: Values, random: Values, seed: int) -> list[M
     return [
         measurement(
             name,
-            "fall of the answer's probability at the strongest window (%)",
+            "fall at the strongest window (%)",
             paired_difference(cost, control, seed=seed),
             control=float(control.mean()),
             unit="facts",
@@ -65,7 +65,7 @@ def measure_all(name: str, subject: Values, random: Values, seed: int) -> list[M
         ),
         measurement(
             name,
-            "depth of the strongest window (0 first block, 1 last)",
+            "depth of the strongest window (share)",
             depth,
             control=0.5,
             unit="facts",
@@ -73,7 +73,7 @@ def measure_all(name: str, subject: Values, random: Values, seed: int) -> list[M
         ),
         measurement(
             name,
-            "mean fall in the upper half minus in the lower (%)",
+            "fall, upper half − lower (%; does not decide)",
             paired_difference(*halves, seed=seed),
             control=float(halves[1].mean()),
             unit="facts",

@@ -47,7 +47,7 @@ STATEMENT = (
 def measure_all(name: str, table: pd.DataFrame, fresh: pd.DataFrame, seed: int) -> list[Measurement]:
     """Return the rise of the rate at the best block: against other subjects' words, and beyond them against the rest.
 
-    The second compares it with no rise at all, the direction of the claim itself.
+    All at the last subject token. The second compares it with no rise at all, the direction of the claim itself.
     """
     beyond = by_block(table, "beyond")
     several = table[table["several"]]["subject"].unique()
@@ -62,11 +62,11 @@ def measure_all(name: str, table: pd.DataFrame, fresh: pd.DataFrame, seed: int) 
             ("the first subject token, subjects of several tokens", beyond.loc[several], first.loc[several])
         )
     own, other = (by_block(table, column).to_numpy() for column in ("own", "other"))
-    rise = "rise of the attributes rate at the last subject token, best block"
+    rise = "rise of the attributes rate"
     return [
         _rise(name, rise, "other subjects' words", own, other, seed),
         *(
-            _rise(name, f"{rise}, beyond other subjects' words", control_name, one.to_numpy(), two.to_numpy(), seed)
+            _rise(name, f"{rise} beyond others' words", control_name, one.to_numpy(), two.to_numpy(), seed)
             for control_name, one, two in compared
         ),
     ]
@@ -84,7 +84,7 @@ def measure_centred(name: str, table: pd.DataFrame, seed: int) -> Measurement:
     control, _ = cross_fitted(other)
     return measurement(
         name,
-        "attributes rate at the last subject token minus the mean subject, best block; does not decide",
+        "attributes rate, minus the mean subject (does not decide)",
         paired_difference(effect, control, seed=seed),
         control=float(control.mean()),
         unit="subjects",
