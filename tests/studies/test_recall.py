@@ -9,6 +9,7 @@ import torch
 
 from rheostat.data.facts import Fact
 from rheostat.metrics.statistics import Values
+from rheostat.studies.held_out import cross_fitted
 from rheostat.studies.known_facts import KnownFact
 from rheostat.studies.recall import arrival, extracted, removed_sublayers, strongest_window, subject_words
 from rheostat.studies.recall.enrichment import CENTRED, EMBEDDING, END, FIRST, LAST, NORMED, PLAIN, by_block
@@ -30,6 +31,13 @@ def noise(seed: int, *, scale: float = 2.0) -> Values:
 
 def dip(at: int, size: float) -> Values:
     return -size * np.exp(-0.5 * ((np.arange(N_BLOCKS) - at) / 1.5) ** 2)
+
+
+def test_no_unit_takes_part_in_the_choice_of_its_own_place() -> None:
+    values = np.array([[1.0, 0.0], [0.0, 2.0]] * 3)
+    reported, chosen = cross_fitted(values)
+    assert reported.tolist() == [0.0] * 6
+    assert chosen == (1, 0)
 
 
 # --- knockout ---------------------------------------------------------------------------------------------------------
