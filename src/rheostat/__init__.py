@@ -31,8 +31,11 @@ if TYPE_CHECKING:
     from rheostat.sweeps.summary import summarise
     from rheostat.sweeps.targets import targets, windows
     from rheostat.tracing.activation_patching import patch_activations
+    from rheostat.tracing.attention_knockout import attention_knockout, token_roles
+    from rheostat.tracing.attributes_rate import attributes_rate
     from rheostat.tracing.attribution_patching import attribute_patching
     from rheostat.tracing.causal_tracing import causal_trace
+    from rheostat.tracing.extraction import extracted_tokens
 
 __version__ = "0.1.0"
 
@@ -64,6 +67,10 @@ _HOMES = {
     "block_taps": "rheostat.models.anatomy",
     "combined_cells": "rheostat.sweeps.grids",
     "causal_trace": "rheostat.tracing.causal_tracing",
+    "attention_knockout": "rheostat.tracing.attention_knockout",
+    "attributes_rate": "rheostat.tracing.attributes_rate",
+    "block_taps": "rheostat.models.anatomy",
+    "extracted_tokens": "rheostat.tracing.extraction",
     "load": "rheostat.model",
     "measure": "rheostat.metrics.measure",
     "patch_activations": "rheostat.tracing.activation_patching",
@@ -73,6 +80,7 @@ _HOMES = {
     "summarise": "rheostat.sweeps.summary",
     "targets": "rheostat.sweeps.targets",
     "windows": "rheostat.sweeps.targets",
+    "token_roles": "rheostat.tracing.attention_knockout",
     "write_record": "rheostat.report.folder",
 }
 
@@ -100,10 +108,13 @@ __all__ = [
     "Site",
     "Zero",
     "adding_cells",
+    "attention_knockout",
     "attribute_patching",
+    "attributes_rate",
     "block_taps",
     "causal_trace",
     "combined_cells",
+    "extracted_tokens",
     "load",
     "measure",
     "patch_activations",
@@ -112,6 +123,7 @@ __all__ = [
     "scaling_cells",
     "summarise",
     "targets",
+    "token_roles",
     "windows",
     "write_record",
 ]

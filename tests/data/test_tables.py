@@ -1,9 +1,14 @@
 """The tables written by hand keep the promises that the studies rest on."""
 
+import json
 import re
 
+import pytest
+
+from rheostat.base.errors import DamagedFile
 from rheostat.data.bbc import parse_document
 from rheostat.data.categories import categories
+from rheostat.data.country_profiles import SHORTEST, parse_profile, telling
 from rheostat.data.facts import all_facts
 from rheostat.data.neutral_prompts import NEUTRAL_PROMPTS
 from rheostat.data.relations import COUNTRIES, prompt_pairs
@@ -93,3 +98,29 @@ def test_every_fact_names_its_subject_once_and_never_its_answer() -> None:
         assert fact.prompt.count(fact.subject) == 1
         assert fact.answer.startswith(" ")
         assert fact.answer.strip() not in fact.prompt
+
+
+def test_a_profile_gives_its_country_and_the_words_of_its_texts_without_markup() -> None:
+    short = {"conventional short form": {"text": "C&ocirc;te d'Ivoire"}}
+    profile = {
+        "Government": {"Country name": short},
+        "Geography": {"Climate": {"text": "<p>Tropical along coast;</p> semi-arid in far north of 1,000 km"}},
+    }
+    name, found = parse_profile("iv.json", json.dumps(profile).encode())
+    assert name == "Côte d'Ivoire"
+    assert found == {"côte", "ivoire", "tropical", "along", "coast", "semi", "arid", "far", "north"}
+
+
+def test_a_damaged_profile_is_named() -> None:
+    with pytest.raises(DamagedFile, match=r"iv\.json"):
+        parse_profile("iv.json", b"{")
+
+
+def test_words_of_the_form_and_poor_profiles_are_dropped() -> None:
+    common = {f"common{number}" for number in range(SHORTEST)}
+    profiles = {name: frozenset({*common, f"only in {name}"}) for name in "abcdefgh"}
+    profiles["a"] |= {"shared by two"}
+    profiles["b"] |= {"shared by two"}
+    found = telling(profiles | {"islet": frozenset({"rock"}), "": frozenset(common)})
+    assert found["a"] == {"only in a", "shared by two"}
+    assert set(found) == set("abcdefgh")

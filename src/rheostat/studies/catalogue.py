@@ -40,5 +40,12 @@ STUDIES: dict[str, StudyCard] = {
             minutes="30 / 2",
             home="rheostat.studies.causal_tracing:STUDY",
         ),
+        StudyCard(
+            name="recall",
+            title="Recall of facts: what the last token reads, what a subject's states say, who extracts the answer",
+            source="Geva et al., “Dissecting Recall of Factual Associations” (2023)",
+            minutes="25 / 2",
+            home="rheostat.studies.recall:STUDY",
+        ),
     )
 }

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import pandas as pd
-import torch
 from torch import Tensor
 
 from rheostat.data.relations import COUNTRIES, RELATIONS, Relation
 from rheostat.data.translations import TRANSLATIONS
-from rheostat.model import Model, load
+from rheostat.model import Model
 from rheostat.studies.decoding.cells import all_cells, capture_cells, lens_ranks, output_log_probabilities
 from rheostat.studies.part import step_params
 from rheostat.studies.spread import spread
@@ -174,11 +173,3 @@ def measure_ranks(model: Model, context: Context, *, name: str = "") -> pd.DataF
 
 def _token(model: Model, word: str) -> int:
     return model.token_id(" " + word)
-
-
-def untrained(model: Model, seed: int) -> Model:
-    """Return a network of the same shape with fresh random weights and the same tokenizer."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        fresh = type(model.module)(model.module.config).float().eval()
-    return load(fresh, tokenizer=model.tokenizer)

@@ -21,6 +21,7 @@ from rheostat.studies.decoding.cells import (
     output_log_probabilities,
 )
 from rheostat.studies.decoding.planted import saying_direction
+from rheostat.studies.held_out import cross_fitted
 from rheostat.studies.judging import held, interval, judge, measurement, number
 from rheostat.studies.part import Part, joined, step_params
 from rheostat.studies.record import Measurement, Section, Verdict
@@ -135,17 +136,6 @@ def at_output(table: pd.DataFrame, category: str) -> Values:
     """Return the same excess in the model's own output, one value per prompt, in the order of `excess`."""
     here = table[table["point"] == "output"].sort_values("prompt")
     return ((here[category] - here[f"matched {category}"]) / TOP).to_numpy(dtype=float)
-
-
-def cross_fitted(values: Values) -> tuple[Values, tuple[int, int]]:
-    """Return each prompt's value at the block that the other half of the prompts chose, and the two chosen blocks."""
-    halves = np.arange(len(values)) % 2
-    out, chosen = np.empty(len(values)), []
-    for half in (0, 1):
-        block = int(values[halves != half].mean(axis=0).argmax())
-        out[halves == half] = values[halves == half, block]
-        chosen.append(block)
-    return out, (chosen[0], chosen[1])
 
 
 def measure_all(name: str, table: pd.DataFrame, seed: int) -> list[Measurement]:

@@ -11,11 +11,12 @@ from rheostat.lenses.reading import POINTS
 from rheostat.metrics.statistics import Interval, Values, bootstrap, bootstrap_mean
 from rheostat.model import Model
 from rheostat.studies.curve import curve
-from rheostat.studies.decoding.answers import measure_ranks, untrained
+from rheostat.studies.decoding.answers import measure_ranks
 from rheostat.studies.judging import held, judge, measurement, number
 from rheostat.studies.part import Part, joined, step_params
 from rheostat.studies.record import Measurement, Section, Verdict
 from rheostat.studies.study import Context
+from rheostat.studies.untrained import untrained
 
 TOP = 10
 """A reader of the lens sees about this many tokens."""
