@@ -69,7 +69,6 @@ _HOMES = {
     "causal_trace": "rheostat.tracing.causal_tracing",
     "attention_knockout": "rheostat.tracing.attention_knockout",
     "attributes_rate": "rheostat.tracing.attributes_rate",
-    "block_taps": "rheostat.models.anatomy",
     "extracted_tokens": "rheostat.tracing.extraction",
     "load": "rheostat.model",
     "measure": "rheostat.metrics.measure",
