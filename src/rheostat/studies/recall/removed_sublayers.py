@@ -145,7 +145,6 @@ def run(context: Context) -> Part:
         heading="Subjects without some sublayers",
         text="\n\n".join(_describe(*key, one, found[key], present[key]) for key, one in removed.items()),
         figures=tuple(figure.name for figure in figures),
-        tables=("removals",),
     )
     return Part((section,), {"removals": joined(tables)}, figures, (verdict,))
 

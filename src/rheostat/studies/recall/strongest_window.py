@@ -114,7 +114,6 @@ def run(context: Context) -> Part:
         heading="What the last token may not read",
         text="\n\n".join(_describe(name, tables[name], found) for name in tables),
         figures=tuple(figure.name for figure in figures),
-        tables=("knockout",),
     )
     return Part((section,), {"knockout": joined(tables)}, figures, (verdict,))
 

@@ -165,7 +165,6 @@ def run(context: Context) -> Part:
         heading="What the subject's states say",
         text="\n\n".join(_describe(name, tables, found[name]) for name in tables),
         figures=tuple(figure.name for figure in (*figures, *ways)),
-        tables=("enrichment",),
     )
     kept = {"enrichment": joined(tables), "enrichment-untrained": joined(fresh)}
     return Part((section,), kept, (*figures, *ways), (verdict,))
