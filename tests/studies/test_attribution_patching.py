@@ -58,7 +58,7 @@ def planted(early_error: float, seed: int = 0) -> Agreement:
 @pytest.mark.parametrize(("early_error", "verdict"), [(2.0, "reproduced"), (0.0, "partly")])
 def test_a_planted_failure_of_the_early_stream_is_what_the_verdict_hangs_on(early_error: float, verdict: str):
     deciding = study.compare("toy", planted(early_error), 0)
-    assert study.judge(deciding, {"toy": 1.0}) == verdict
+    assert study.judge(deciding, planted_found=True) == verdict
     assert [one.n for one in deciding] == [12] * 6
     assert ("not:" in study.reason(deciding, {"toy": 1.0})) == (verdict == "partly")
 
@@ -67,8 +67,8 @@ def test_estimates_that_mean_nothing_are_not_reproduced_and_untestable_without_t
     cells = planted(0.0).cells
     rng = np.random.default_rng(1)
     deciding = study.compare("toy", Agreement(cells.assign(estimate=rng.normal(size=len(cells))), 10), 0)
-    assert study.judge(deciding, {"toy": 1.0}) == "not"
-    assert study.judge(deciding, {"toy": 0.5}) == "not testable here"
+    assert study.judge(deciding, planted_found=True) == "not"
+    assert study.judge(deciding, planted_found=False) == "not testable here"
 
 
 def test_tables_and_figures_say_what_was_planted():

@@ -10,7 +10,6 @@ from rheostat.tracing.attention_knockout import (
     attention_knockout,
     cutting,
     token_roles,
-    window_around,
     window_width,
 )
 from tests.contract.conftest import load_toy, word_tokenizer
@@ -85,8 +84,8 @@ def test_only_the_block_that_reads_the_subject_shows_in_the_profile():
 @pytest.mark.parametrize(("n_blocks", "width"), [(48, 9), (30, 5), (18, 3), (3, 1), (1, 1)])
 def test_a_window_is_as_large_a_part_of_the_depth_as_nine_of_forty_eight(n_blocks, width):
     assert window_width(n_blocks) == width
-    assert list(window_around(0, width, n_blocks)) == list(range(min(n_blocks, width // 2 + 1)))
-    assert window_around(n_blocks - 1, width, n_blocks)[-1] == n_blocks - 1
+    assert list(block_window(0, width, n_blocks)) == list(range(min(n_blocks, width // 2 + 1)))
+    assert block_window(n_blocks - 1, width, n_blocks)[-1] == n_blocks - 1
 
 
 def test_roles_part_the_prompt_and_special_tokens_have_none():

@@ -7,8 +7,9 @@ import rheostat as rh
 from rheostat.base.errors import BadArgument, EditNotUsable
 from rheostat.edit.noise import keyed_noise
 from rheostat.models.toy import toy
+from rheostat.sweeps.targets import block_window
 from rheostat.tracing.causal_tracing import causal_trace, subject_std
-from rheostat.tracing.restoration import restored_blocks, scaled_window
+from rheostat.tracing.restoration import scaled_window
 from tests.contract.conftest import CORE, load_toy
 
 PROMPT, SUBJECT, ANSWER, STD = [5, 9, 30, 12, 7, 8], [1, 2], 3, 0.3
@@ -181,7 +182,7 @@ def test_noise_in_one_sublayer_is_undone_there_and_nowhere_else(planted, other):
     ],
 )
 def test_a_window_begins_half_its_width_before_its_centre(centre, window, blocks):
-    assert restored_blocks(centre, window, 48) == blocks
+    assert block_window(centre, window, 48) == blocks
 
 
 @pytest.mark.parametrize(("n_blocks", "width"), [(48, 10), (30, 6), (18, 4), (3, 1), (1, 1)])

@@ -13,8 +13,10 @@ from rheostat.base.errors import BadArgument, EditNotUsable, FileNotUsable
 from rheostat.base.files import atomic_file, output_path
 
 if TYPE_CHECKING:
+    import pandas as pd
     from rich.console import Console
 
+    from rheostat.base.shapes import Grid
     from rheostat.edit.edit import Edit
     from rheostat.edit.plan import Plan
 
@@ -186,3 +188,15 @@ def _site_and_prompt(option: str, text: str) -> tuple[str, str]:
             f"{option} {text!r}: write SITE=PROMPT, such as blocks.23.attn_out='The capital of France is'."
         )
     return site, prompt
+
+
+def write_pictures(grid: "Grid", rows: "pd.DataFrame", *, png: Path | None, html: Path | None, overwrite: bool) -> None:
+    """Write a grid as a picture, and as a page with its rows, where asked for."""
+    if png is not None:
+        from rheostat.report.figures import png as drawn
+
+        write(png, drawn(grid), overwrite=overwrite)
+    if html is not None:
+        from rheostat.report.page import page
+
+        write(html, page(grid.title, figures={grid.name: grid}, tables={"rows": rows}), overwrite=overwrite)

@@ -111,13 +111,4 @@ def command(
         if alone:
             shown = found.strongest(N_SHOWN)
             options.console().print(frame_table(shown.drop(columns="site"), f"The {len(shown)} strongest"))
-    if png is not None:
-        from rheostat.report.figures import png as drawn
-
-        options.write(png, drawn(grid), overwrite=overwrite)
-    if html is not None:
-        from rheostat.report.page import page
-
-        options.write(
-            html, page(grid.title, figures={grid.name: grid}, tables={"rows": found.table}), overwrite=overwrite
-        )
+    options.write_pictures(grid, found.table, png=png, html=html, overwrite=overwrite)

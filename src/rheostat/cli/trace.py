@@ -70,12 +70,4 @@ def command(
         from rheostat.report.terminal import grid_table
 
         options.console().print(grid_table(grid))
-    if png is not None:
-        from rheostat.report.figures import png as drawn
-
-        options.write(png, drawn(grid), overwrite=overwrite)
-    if html is not None:
-        from rheostat.report.page import page
-
-        drawn_page = page(grid.title, figures={grid.name: grid}, tables={"rows": found.table})
-        options.write(html, drawn_page, overwrite=overwrite)
+    options.write_pictures(grid, found.table, png=png, html=html, overwrite=overwrite)

@@ -50,7 +50,7 @@ class Output:
         for row, n in enumerate(len(one) for one in self.positions):
             top = self.logits[row, n - 1].detach().float().softmax(-1).topk(k)
             for rank, (probability, token) in enumerate(zip(top.values.tolist(), top.indices.tolist(), strict=True), 1):
-                shown = self._network.show_token(token) if self._network.tokenizer is not None else str(token)
+                shown = self._network.show_token(token)
                 rows.append({"row": row, "rank": rank, "token": shown, "token_id": token, "probability": probability})
         return pd.DataFrame(rows)
 

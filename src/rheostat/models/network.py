@@ -176,8 +176,8 @@ class Network:
         return self.tokens.token_id(text)
 
     def show_token(self, token: int) -> str:
-        """Return a token in a form that cannot be misread: ` Berlin` as `␣Berlin`."""
-        return self.tokens.show(token)
+        """Return a token that cannot be misread: ` Berlin` as `␣Berlin`; its number where no text is known."""
+        return str(token) if self.tokenizer is None else self.tokens.show(token)
 
     @cached_property
     def parameters_of_forward(self) -> frozenset[str]:

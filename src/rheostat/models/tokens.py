@@ -23,6 +23,11 @@ class Row:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def shown(self) -> str:
+        """The prompt for people: its text, or its token ids."""
+        return self.text if self.text is not None else str(list(self.ids))
+
 
 class Tokens:
     """The vocabulary of one model."""

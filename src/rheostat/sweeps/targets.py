@@ -100,8 +100,9 @@ def block_window(block: int, width: int, n_blocks: int, *, centred: bool = True)
     """Return the blocks of a window, cut where the network ends.
 
     Centred, from max(0, block − width // 2) up to and without min(n_blocks, block + width − width // 2): an even width
-    has one block more before the centre than after it (the windows of causal tracing: Meng et al. 2022, arXiv
-    2202.05262). Otherwise from `block` on.
+    has one block more before the centre than after it. For 10 blocks that is block − 5 … block + 4, as in
+    the code of causal tracing (Meng et al. 2022, arXiv 2202.05262); the paper has block − 4 … block + 5. Not centred,
+    from `block` on.
 
     Raises:
         BadArgument: the width is not positive, or there is no such block.

@@ -23,6 +23,7 @@ from rheostat.models.network import Network
 from rheostat.models.tokens import Prompt, Row
 from rheostat.sites.positions import Positions, PositionsLike
 from rheostat.sweeps.sweep import sweep
+from rheostat.sweeps.targets import block_window
 
 WINDOW, DEPTH = 9, 48
 """Blocks of a window in the reference, and blocks of its network."""
@@ -96,14 +97,14 @@ def attention_knockout(
     ]
     table = sweep(network, prompt, cells, Probability(token)).drop(columns=["cell", "prompt"])
     table["change"] = 100 * (table["probability"] / clean - 1)
-    return Knockout(table, token, clean, blocks, network.name, _text(network.row(prompt)))
+    return Knockout(table, token, clean, blocks, network.name, network.row(prompt).shown)
 
 
 def cutting(
     name: str, source: PositionsLike, centre: int, width: int, n_blocks: int, target: PositionsLike = "last"
 ) -> Cell:
     """Return the cell that cuts the target from a source in the window around a block."""
-    window = window_around(centre, width, n_blocks)
+    window = block_window(centre, width, n_blocks)
     first, last = window[0], window[-1]
     edit = CutAttention(f"blocks.{first}-{last}.pattern", positions=target, keys=Positions.parse(source))
     return Cell(edit, {"source": name, "centre": centre, "first": first, "last": last})
@@ -112,12 +113,6 @@ def cutting(
 def window_width(n_blocks: int) -> int:
     """Return the odd number of blocks that is nearest to 9 of 48 of the depth, at least 1."""
     return 2 * max(0, round((WINDOW / DEPTH * n_blocks - 1) / 2)) + 1
-
-
-def window_around(centre: int, width: int, n_blocks: int) -> range:
-    """Return the blocks of a window, cut off at both ends of the network."""
-    start = centre - width // 2
-    return range(max(0, start), min(n_blocks, start + width))
 
 
 def token_roles(network: Network, prompt: Prompt, subject: PositionsLike) -> dict[str, tuple[int, ...]]:
@@ -146,7 +141,3 @@ def ordinary_tokens(network: Network, row: Row) -> tuple[int, ...]:
 
 def _token(network: Network, answer: str | int) -> int:
     return network.token_id(answer) if isinstance(answer, str) else answer
-
-
-def _text(row: Row) -> str:
-    return row.text if row.text is not None else str(list(row.ids))

@@ -118,7 +118,7 @@ def causal_trace(
         subject: tokens that get the noise, such as `"Eiffel Tower"`.
         answer: one token; None: the model's own first choice.
         kind: what is put back: `resid_pre` (at block 0 the embedding), `resid_post`, `attn_out`, `mlp_out`, …
-        window: blocks put back together around each centre (see `restored_blocks`); None: one, and of `attn_out` and
+        window: blocks put back together around each centre (see `block_window`); None: one, and of `attn_out` and
             `mlp_out` the paper's 10 of 48, scaled to this depth.
         severed: `attn_out` or `mlp_out`: what these add in all blocks after the centre, at the token that is put back,
             keeps its value of the noised run. That the paper freezes them at this token is our reading.
@@ -155,7 +155,7 @@ def causal_trace(
     means = sweep(network, [prompt], cells, metric).groupby(["block", "position"])[metric.column].mean()
     corrupted, all_back = float(means.loc[_NOISED]), float(means.loc[_ALL_BACK])
     table = means.drop([_NOISED, _ALL_BACK]).rename("probability").reset_index()
-    table.insert(2, "token", [_shown(network, row.ids[one]) for one in table["position"]])
+    table.insert(2, "token", [network.show_token(row.ids[one]) for one in table["position"]])
     table.insert(3, "subject", table["position"].isin(noised))
     return CausalTrace(
         table=table.assign(indirect_effect=table["probability"] - corrupted),
@@ -168,8 +168,8 @@ def causal_trace(
         noise_std=std,
         draws=draws,
         model=network.name,
-        prompt=row.text if row.text is not None else " ".join(_shown(network, token) for token in row.ids),
-        answer=_shown(network, token),
+        prompt=row.shown,
+        answer=network.show_token(token),
     )
 
 
@@ -222,7 +222,3 @@ def _everything(network: Network, prompt: Prompt, noised: Site) -> Edit:
 
 def _cell(edits: Sequence[Edit], place: tuple[int, int], noise: Edit) -> Cell:
     return Cell(list(edits), {"block": place[0], "position": place[1]}, base=noise)
-
-
-def _shown(network: Network, token: int) -> str:
-    return network.show_token(token) if network.tokenizer is not None else str(token)

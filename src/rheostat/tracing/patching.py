@@ -88,7 +88,7 @@ class Pair:
         table = table.reset_index(drop=True)
         blocks = table["site"].str.extract(r"^blocks\.(\d+)\.", expand=False)
         table.insert(1, "block", blocks.fillna("-1").astype(int))
-        table.insert(3, "token", [_shown(network, tokens[position]) for position in table["position"]])
+        table.insert(3, "token", [network.show_token(tokens[position]) for position in table["position"]])
         score = patching_score(table["logit_difference"].to_numpy(), clean=self.values[0], corrupted=self.values[1])
         return Patching(
             table=table.assign(score=score),
@@ -97,7 +97,7 @@ class Pair:
             direction=self.direction,
             kind=kind,
             model=network.name,
-            prompts=(_text(self.rows[0]), _text(self.rows[1])),
+            prompts=(self.rows[0].shown, self.rows[1].shown),
             answers=(str(self.metric.answer), str(self.metric.other)),
             estimated=estimated,
             top=top,
@@ -219,13 +219,5 @@ def check_lengths(network: Network, *rows: Row) -> None:
     """
     if len({len(row) for row in rows}) == 1:
         return
-    spelled = "; ".join(f"{len(row)}: {' | '.join(_shown(network, token) for token in row.ids)}" for row in rows)
+    spelled = "; ".join(f"{len(row)}: {' | '.join(network.show_token(token) for token in row.ids)}" for row in rows)
     raise BadArgument(f"the two prompts need equally many tokens, place by place. They have {spelled}.")
-
-
-def _shown(network: Network, token: int) -> str:
-    return network.show_token(token) if network.tokenizer is not None else str(token)
-
-
-def _text(row: Row) -> str:
-    return row.text if row.text is not None else str(list(row.ids))

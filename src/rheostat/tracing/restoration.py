@@ -10,27 +10,12 @@ from rheostat.edit.patching import Replace
 from rheostat.engine.forward import capture
 from rheostat.models.network import Network
 from rheostat.models.tokens import Prompt
+from rheostat.sweeps.targets import block_window
 
 SUBLAYERS = ("attn_out", "mlp_out")
 """Kinds that are put back in windows, and that can be severed."""
 PAPER_WINDOW, PAPER_BLOCKS = 10, 48
 """GPT-2 XL, in Meng et al. 2022."""
-
-
-def restored_blocks(centre: int, window: int, n_blocks: int) -> range:
-    """Return the blocks of a window: from centre − window // 2 on, `window` of them, cut off at the network's ends.
-
-    For 10 blocks that is centre − 5 … centre + 4, as in the authors' code; their paper has centre − 4 … centre + 5.
-
-    Raises:
-        BadArgument: the window is below 1, or the centre is no block.
-    """
-    if window < 1 or not 0 <= centre < n_blocks:
-        raise BadArgument(
-            f"a window of {window} blocks around block {centre}: give at least 1, and a block from 0 to {n_blocks - 1}."
-        )
-    first = centre - window // 2
-    return range(max(0, first), min(n_blocks, first + window))
 
 
 def scaled_window(n_blocks: int) -> int:
@@ -81,7 +66,7 @@ class Restoration:
 
     def edits(self, draw: int, block: int, position: int) -> list[Edit]:
         """Return the edits that put back one place, in the noised run of one draw."""
-        blocks = restored_blocks(block, self.window, self.n_blocks)
+        blocks = block_window(block, self.window, self.n_blocks)
         names = [f"blocks.{one}.{self.kind}" for one in blocks]
         edits: list[Edit] = [Replace(name, self.clean[name][0, position], positions=position) for name in names]
         if self.noised is not None:

@@ -12,7 +12,8 @@ from rheostat.model import Model
 from rheostat.studies.attribution_patching.agreement import Agreement
 from rheostat.studies.attribution_patching.measuring import KINDS, N_HEADS, N_NEURONS, SMALL, STEPS, measure_pair
 from rheostat.studies.attribution_patching.pairs import jobs
-from rheostat.studies.record import Measurement, Section, Verdict, VerdictName
+from rheostat.studies.judging import judge, measurement
+from rheostat.studies.record import Measurement, Section, Verdict
 from rheostat.studies.study import Context, Findings, Study
 
 CLAIM = "attribution-1"
@@ -22,6 +23,8 @@ STATEMENT = (
 )
 N_PAIRS, N_PAIRS_QUICK = 20, 4
 UNIT = "prompt pairs"
+ALIKE = 0.9
+"""Correlation that a small step must show for the measure to be believed."""
 DRAWN_PER_GROUP = 150
 """Points per group in the scatter plots."""
 SHOWN = ("resid_pre", "attn_out", "mlp_out", "heads", "neurons, top")
@@ -57,7 +60,13 @@ def run(context: Context) -> Findings:
     figures = [figure for name, one in found.items() for figure in draw(name, one, context.seed)]
     deciding = [one for name, agreement in found.items() for one in compare(name, agreement, context.seed)]
     planted = {name: float(np.nanmean(one.per_pair(PLANTED, "estimate"))) for name, one in found.items()}
-    verdict = Verdict(CLAIM, STATEMENT, judge(deciding, planted), reason(deciding, planted), tuple(deciding))
+    verdict = Verdict(
+        CLAIM,
+        STATEMENT,
+        judge(deciding, planted_found=min(planted.values()) > ALIKE),
+        reason(deciding, planted),
+        tuple(deciding),
+    )
     joined = pd.concat([table.assign(model=name) for name, table in tables.items()], ignore_index=True)
     return Findings(
         verdicts=(verdict,),
@@ -77,21 +86,11 @@ def compare(name: str, found: Agreement, seed: int) -> list[Measurement]:
     Agreement has two sides, and both decide: the correlation over a pair's cells, which knows no scale, and the error.
     """
 
-    def measurement(quantity: str, effect: Values, control: Values, control_name: str) -> Measurement:
+    def compared(quantity: str, effect: Values, control: Values, control_name: str) -> Measurement:
         known = np.isfinite(effect) & np.isfinite(control)
         difference = paired_difference(effect[known], control[known], seed=seed)
         level = float(control[known].mean())
-        return Measurement(
-            model=name,
-            quantity=quantity,
-            effect=level + difference.value,
-            control=level,
-            low=difference.low,
-            high=difference.high,
-            n=difference.n,
-            unit=UNIT,
-            control_name=control_name,
-        )
+        return measurement(name, quantity, difference, control=level, unit=UNIT, control_name=control_name)
 
     def own(group: str) -> Values:
         return found.per_pair(group, "estimate")
@@ -99,28 +98,14 @@ def compare(name: str, found: Agreement, seed: int) -> list[Measurement]:
     error = found.error_per_pair
     return [
         *(
-            measurement(
-                f"{CORRELATION}, {group}", own(group), found.per_pair(group, "other"), "another pair's gradient"
-            )
+            compared(f"{CORRELATION}, {group}", own(group), found.per_pair(group, "other"), "another pair's gradient")
             for group in ("heads", "neurons, random")
         ),
-        measurement(f"{CORRELATION}, heads", own("heads"), own(EARLY), f"{STREAM}, early half of the blocks"),
-        measurement(f"{CORRELATION}, {STREAM}, late half of the blocks", own(LATE), own(EARLY), "its early half"),
-        measurement(f"{ERROR}, {STREAM}, early half of the blocks", error(EARLY), error("heads"), "heads"),
-        measurement(f"{ERROR}, {STREAM}, early half of the blocks", error(EARLY), error(LATE), "its late half"),
+        compared(f"{CORRELATION}, heads", own("heads"), own(EARLY), f"{STREAM}, early half of the blocks"),
+        compared(f"{CORRELATION}, {STREAM}, late half of the blocks", own(LATE), own(EARLY), "its early half"),
+        compared(f"{ERROR}, {STREAM}, early half of the blocks", error(EARLY), error("heads"), "heads"),
+        compared(f"{ERROR}, {STREAM}, early half of the blocks", error(EARLY), error(LATE), "its late half"),
     ]
-
-
-def judge(deciding: Sequence[Measurement], planted: Mapping[str, float]) -> VerdictName:
-    """Return `reproduced` when all intervals lie above zero, `partly` when some do, else what the small step allows."""
-    above = [one.low > 0 for one in deciding]
-    if all(above):
-        return "reproduced"
-    if any(above):
-        return "partly"
-    if all(one.high < 0 for one in deciding):
-        return "contradicted"
-    return "not" if min(planted.values()) > 0.9 else "not testable here"
 
 
 def reason(deciding: Sequence[Measurement], planted: Mapping[str, float]) -> str:
