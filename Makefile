@@ -2,16 +2,18 @@
 #
 #   make PYTHON=/path/to/python3     build the environment from this interpreter
 #   make UV=/path/to/uv              install with this uv, instead of the one on PATH or a bootstrapped one
+#   make test JOBS=4                 run tests in so many processes
 
 PYTHON =
 UV =
+JOBS = 2
 
 VENV := .venv
 BIN := $(VENV)/bin
 LOCKED := $(VENV)/.locked
 READY := $(VENV)/.ready
 UNFINISHED := .venv-unfinished
-PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest --durations=10
+PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest --numprocesses=$(JOBS) --durations=10
 
 .PHONY: help setup demo test test-slow test-all check bench bench-beside bench-sweeps docs lock format clean
 .DELETE_ON_ERROR:

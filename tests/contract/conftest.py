@@ -1,6 +1,9 @@
 """The contract runs on small random networks of every family, in float64, where no error can hide behind noise."""
 
+import math
+from contextlib import AbstractContextManager
 from functools import lru_cache
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -8,6 +11,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 import rheostat as rh
+from rheostat.engine import division
 from rheostat.models.toy import D_VOCAB, TOYS, toy
 
 CORE = ("llama", "gemma3", "gpt2", "gpt_neox")
@@ -15,6 +19,14 @@ CORE = ("llama", "gemma3", "gpt2", "gpt_neox")
 
 FLOAT32_SOFTMAX = ("gemma2", "bloom")
 """Eager attention that takes its softmax in float32 whatever the weights: no float64 contract can hold there."""
+
+WAYS = {"branching": math.inf, "in full": 0}
+"""What full rows would cost: one way or the other is forced where a test is about it."""
+
+
+def dividing(way: str) -> AbstractContextManager[object]:
+    """Force a way for the cells of sweeps that could go either."""
+    return patch.object(division, "_full_cost", return_value=WAYS[way])
 
 
 @lru_cache(maxsize=64)

@@ -12,6 +12,7 @@ from rheostat.engine.explain import explain_sweep
 from rheostat.engine.sweep import sweep_logits
 from rheostat.engine.taps import count_hooks
 from rheostat.models.toy import TOYS, toy
+from tests.contract.conftest import dividing
 from tests.contract.test_generation import ROWS as PROMPTS
 from tests.contract.test_generation import step_logits
 
@@ -113,8 +114,9 @@ def test_cells_that_cut_equal_single_runs(model):
             cut(strength=0.0),
         )
     ]
-    for rows in (1, 999):
-        found = sweep_logits(model, [ROW, ROW[:-1]], cells, logits_at="all", max_token_rows=rows)
+    for rows, way in ((1, "branching"), (999, "branching"), (999, "in full")):
+        with dividing(way):
+            found = sweep_logits(model, [ROW, ROW[:-1]], cells, logits_at="all", max_token_rows=rows)
         for prompt, row in enumerate((ROW, ROW[:-1])):
             wanted = torch.cat([model.run(row, cell.plan, logits_at="all").logits for cell in cells])
             torch.testing.assert_close(found[:, prompt, : len(row)], wanted, rtol=0, atol=TOLERANCE[model.dtype])
@@ -123,8 +125,9 @@ def test_cells_that_cut_equal_single_runs(model):
 
 def test_a_cell_leaves_at_its_first_query_that_loses_an_edge(core_model):
     late, early = cut(positions="all", keys=-1), cut(positions="all", keys=1)
-    assert explain_sweep(core_model, ROW, [late]).block_token_rows == 3 * 6 + 3 * 1
-    assert explain_sweep(core_model, ROW, [early]).block_token_rows == 3 * 6 + 3 * 5
+    with dividing("branching"):
+        assert explain_sweep(core_model, ROW, [late]).block_token_rows == 3 * 6 + 3 * 1
+        assert explain_sweep(core_model, ROW, [early]).block_token_rows == 3 * 6 + 3 * 5
 
 
 @pytest.mark.parametrize("positions", ["last", "generated", "all"])

@@ -1,9 +1,7 @@
 """A sweep gives every cell what a run of that cell alone gives, and computes only what `explain_sweep` says."""
 
-import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
-from unittest.mock import patch
+from contextlib import ExitStack
 
 import pytest
 import torch
@@ -20,7 +18,6 @@ from rheostat.base.errors import (
     SiteNotFound,
 )
 from rheostat.edit.registry import EDITS
-from rheostat.engine import division
 from rheostat.engine.cells import Cell, patching_cells
 from rheostat.engine.explain import explain_sweep
 from rheostat.engine.forward import run
@@ -28,6 +25,7 @@ from rheostat.engine.prefix import share_runs
 from rheostat.engine.sweep import sweep_chunks, sweep_logits
 from rheostat.engine.taps import count_hooks
 from rheostat.models.toy import D_VOCAB, N_BLOCKS
+from tests.contract.conftest import WAYS, dividing
 
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}
 """Absolute; the toys' logits reach about 1."""
@@ -41,15 +39,6 @@ VECTOR = torch.linspace(-1, 3, 16, dtype=torch.float64)
 
 PROMPTS = st.lists(st.lists(st.integers(4, D_VOCAB - 1), min_size=2, max_size=9), min_size=1, max_size=2)
 POSITIONS = st.sampled_from(["last", "all", "prompt", 0, -2, slice(1, None), [1, 0]])
-
-
-WAYS = {"branching": math.inf, "in full": 0}
-"""What full rows would cost: one way or the other is forced where a test is about it."""
-
-
-def dividing(way: str) -> AbstractContextManager[object]:
-    """Force a way for cells that could go either."""
-    return patch.object(division, "_full_cost", return_value=WAYS[way])
 
 
 def offered(model: rh.Model) -> list[str]:

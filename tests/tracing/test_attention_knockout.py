@@ -6,6 +6,7 @@ import torch
 import rheostat as rh
 from rheostat.base.errors import BadArgument
 from rheostat.models.toy import toy
+from rheostat.sweeps.targets import block_window
 from rheostat.tracing.attention_knockout import (
     attention_knockout,
     cutting,
