@@ -6,7 +6,7 @@ from functools import partial
 import pandas as pd
 
 from bench.outcome import Check, Outcome, compare
-from bench.sweep import Case, pair
+from bench.patching import PAIRS, pair
 from bench.timing import take_turns
 from rheostat.metrics.tokens import LogitDifference
 from rheostat.model import Model
@@ -22,25 +22,22 @@ TOLERANCE = 1e-3
 class Places:
     """What is patched: kinds of site, as wholes or unit by unit."""
 
-    case: Case
+    pair: str
+    """Of prompts, by name."""
+    kind: str
     by_unit: bool = False
-
-    @property
-    def kind(self) -> str:
-        """Of the sites."""
-        return self.case.kind
 
     @property
     def named(self) -> str:
         """What the table calls it."""
-        return f"{self.case.n_tokens} tokens from {self.case.differ_at}, {self.kind}{' singly' if self.by_unit else ''}"
+        return f"{self.pair}, {self.kind}{' singly' if self.by_unit else ''}"
 
 
 CASES = (
-    Places(Case(5, 3, "resid_pre")),
-    Places(Case(5, 3, "attn_out")),
-    Places(Case(5, 3, "heads"), by_unit=True),
-    Places(Case(29, 19, "resid_pre")),
+    Places("5 tokens, differ at 3", "resid_pre"),
+    Places("5 tokens, differ at 3", "attn_out"),
+    Places("5 tokens, differ at 3", "heads", by_unit=True),
+    Places("29 tokens, differ at 19", "resid_pre"),
 )
 
 
@@ -52,7 +49,7 @@ def run(model: Model, *, quick: bool) -> list[Outcome]:
 
 def compare_case(model: Model, places: Places, *, turns: int) -> Outcome:
     """Time both ways; where the path is linear they must agree, elsewhere how far they do is no benchmark's matter."""
-    target, source = pair(model, places.case)
+    target, source = pair(model, PAIRS[places.pair])
     metric = LogitDifference(source[-1], source[0])
     site = f"blocks.*.{places.kind}"
     ways = {

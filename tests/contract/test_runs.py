@@ -150,3 +150,15 @@ def test_a_wrong_anatomy_is_found_out_by_the_check():
     broken = rh.load(module, anatomy=half).check([5, 9, 30]).table.set_index("identity")["relative_error"]
     assert broken["an edit at resid_mid reaches MLP and skip path"] > 1e-3
     assert broken.drop("an edit at resid_mid reaches MLP and skip path").max() < 1e-9
+
+
+def test_a_plan_of_one_prompt_names_tokens_that_a_shorter_one_lacks(model):
+    long, short = [5, 9, 30, 12, 7], [5, 9, 30]
+    if model.dtype == torch.float64 and model.attention == "eager" and not model.body.own_dtype_softmax:
+        pytest.skip("this family has no way to pad in float64")
+    plans = [rh.Scale("blocks.1.mlp_out", 3.0, positions=4), rh.Scale("blocks.1.mlp_out", 3.0, positions=[0, 2])]
+    together = model.run([long, short], plans=plans).logits
+    for row, (prompt, plan) in enumerate(zip((long, short), plans, strict=True)):
+        alone = model.run(prompt, plan).logits[0]
+        torch.testing.assert_close(together[row], alone, rtol=0, atol=1e-9 if model.dtype == torch.float64 else 1e-5)
+        assert (alone - model.run(prompt).logits[0]).abs().max() > 1e-4

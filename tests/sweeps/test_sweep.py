@@ -91,7 +91,8 @@ def test_a_slip_is_named(cells, metrics, says):
 def test_what_a_sweep_will_compute_is_stated_beforehand():
     cost = load_toy("llama").explain_sweep(PROMPTS, CELLS)
     assert (cost.n_cells, cost.n_prompts) == (len(CELLS), 2)
-    assert 0 < cost.block_token_rows < cost.plain_block_token_rows
+    assert 0 < cost.block_token_rows <= cost.plain_block_token_rows
+    assert 0 < cost.passes < cost.n_cells * cost.n_prompts
     assert cost.bytes > 0
 
 

@@ -133,6 +133,7 @@ def test_of_many_units_the_strongest_of_each_block_are_shown_by_name():
 
 
 def test_gradients_stay_off_outside(core_model):
+    core_model.module.zero_grad(set_to_none=True)  # toys are shared with tests that leave gradients
     attribute_patching(core_model, CLEAN, CORRUPT, **ASKED)
     assert torch.is_grad_enabled()
     assert all(parameter.grad is None for parameter in core_model.module.parameters())

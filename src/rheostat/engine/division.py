@@ -105,13 +105,17 @@ def _full_cost(network: Network, cells: Sequence[BoundCell], row: Row) -> int:
 
 
 def _batches(network: Network, full: Sequence[FullRow], max_token_rows: int) -> tuple[tuple[FullRow, ...], ...]:
-    """Divide full rows into batches of about one length; where pads would turn rows into NaN, of exactly one."""
+    """Divide full rows into batches of like length: pads of a batch cost no more than reading the weights for another.
+
+    Where pads would turn rows into NaN, of exactly one length.
+    """
     batches: list[list[FullRow]] = []
     exact = network.dtype == torch.float64 and network.attention == "eager"
     for one in sorted(full, key=lambda row: row.n_tokens):  # ascending: the row that comes is the longest of its batch
         batch = batches[-1] if batches else []
         too_many = (len(batch) + 1) * one.n_tokens > max_token_rows
-        if not batch or too_many or (exact and batch[-1].n_tokens != one.n_tokens):
+        pads = sum(one.n_tokens - row.n_tokens for row in batch)
+        if not batch or too_many or pads > (0 if exact else BLOCK_OVERHEAD):
             batches.append([])
         batches[-1].append(one)
     return tuple(map(tuple, batches))

@@ -63,7 +63,7 @@ class Program:
         self._generating = generating
         self._rows = rows
         self._n_rows = len(plans) if len(plans) > 1 or rows is None else len(rows)
-        self._tables: dict[Positions, Tensor] = {}
+        self._tables: dict[tuple[Positions, tuple[int, ...] | None], Tensor] = {}
         self._table_lengths: Tensor | None = None
         if rows is not None and len(plans) not in (1, len(rows)):
             raise EditNotUsable(
@@ -187,7 +187,7 @@ class Program:
         for step in steps:
             assert isinstance(step.edit, CutAttention)
             queries = self._ordinals(step, clock)[:, -n_queries:] >= 0
-            keys = self._chosen(step.edit.hidden, positions, valid, clock) >= 0
+            keys = self._chosen(step, step.edit.hidden, positions, valid, clock) >= 0
             cut = Cut(step.edit, queries[:, :, None] & keys[:, None, :] & seen)
             step.tally.add_edges(rows, cut.edges)
             cuts.append(cut)
@@ -230,30 +230,34 @@ class Program:
         if step.edit.where.kind == "all" and (step.value is None or step.value.shape[1] == 1):
             chosen = torch.where(clock.valid, 0, -1)
         else:
-            chosen = self._chosen(step.edit.where, clock.positions, clock.valid, clock)
+            chosen = self._chosen(step, step.edit.where, clock.positions, clock.valid, clock)
         if step.members is None:
             return chosen
         carries = torch.zeros(self._n_rows, dtype=torch.bool, device=chosen.device)
         carries[list(step.members)] = True
         return torch.where(carries[self._row_of(clock)][:, None], chosen, -1)
 
-    def _chosen(self, where: Positions, positions: Tensor, valid: Tensor, clock: Clock) -> Tensor:
+    def _chosen(self, step: _Step, where: Positions, positions: Tensor, valid: Tensor, clock: Clock) -> Tensor:
         """Return, per (row, column) of tokens at these positions, which of the chosen tokens it is, or −1."""
-        table = self._table(where, clock)
+        table = self._table(where, step.members, clock)
         rows = clock.rows(table.shape[0])
         found = table[rows[:, None], positions.clamp(max=table.shape[1] - 1)]
         return torch.where(valid, found, -1)
 
-    def _table(self, where: Positions, clock: Clock) -> Tensor:
-        """Return (row, position) → ordinal of the chosen token or −1; the last column stands for generated tokens."""
+    def _table(self, where: Positions, members: tuple[int, ...] | None, clock: Clock) -> Tensor:
+        """Return (row, position) → ordinal of the chosen token or −1; the last column stands for generated tokens.
+
+        Only rows that carry the edit are asked: another prompt may have no such token.
+        """
         if self._rows is None:
             clock.prompt_lengths()
         if self._table_lengths is not clock.lengths:
             self._tables.clear()
             self._table_lengths = clock.lengths
-        if where not in self._tables:
+        if (where, members) not in self._tables:
             if self._rows is not None:
-                chosen = [where.in_prompt(row) for row in self._rows]
+                asked = range(len(self._rows)) if members is None else members
+                chosen = [where.in_prompt(row) if k in asked else () for k, row in enumerate(self._rows)]
                 lengths = [len(row) for row in self._rows]
             else:
                 assert clock.lengths is not None
@@ -263,5 +267,5 @@ class Program:
             for row, (n, positions) in enumerate(zip(lengths, chosen, strict=True)):
                 table[row, list(positions)] = torch.arange(len(positions))
                 table[row, n:] = 0 if where.reaches_generated else -1
-            self._tables[where] = table.to(clock.positions.device)
-        return self._tables[where]
+            self._tables[where, members] = table.to(clock.positions.device)
+        return self._tables[where, members]
