@@ -1,6 +1,7 @@
 """Metrics of runs: pads never count, tokens and positions are each prompt's own, and identifiers say what was asked."""
 
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -64,7 +65,12 @@ def for_prompt(metric: Metric, number: int) -> Metric:
     return replace(metric, **listed)
 
 
-@pytest.mark.parametrize("metric", METRICS, ids=str)
+def named(value: object) -> str:
+    """Name a case without the address of a function, which differs between processes."""
+    return re.sub(" at 0x[0-9a-f]+", "", str(value))
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=named)
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_a_ragged_batch_gives_what_each_prompt_gives_alone(gpt2: rh.Model, metric: Metric, side: str):
     together = measured(gpt2, metric, PROMPTS, side)
@@ -73,7 +79,11 @@ def test_a_ragged_batch_gives_what_each_prompt_gives_alone(gpt2: rh.Model, metri
     assert all(math.isfinite(value) for value in together)
 
 
-@pytest.mark.parametrize("metric", [one for one in METRICS if not isinstance(one, Accuracy | GreedyMatch)], ids=str)
+@pytest.mark.parametrize(
+    "metric",
+    [one for one in METRICS if not isinstance(one, Accuracy | GreedyMatch)],
+    ids=named,
+)
 def test_an_edit_moves_every_metric(gpt2: rh.Model, metric: Metric):
     clean = gpt2.run(PROMPTS, logits_at="all")
     before = measure(metric, gpt2, PROMPTS, clean, clean=clean).values
@@ -193,7 +203,7 @@ def test_metrics_are_values_that_can_be_compared_and_hashed():
         (Loss(slice(0, 2)), PositionNotFound, "first token"),
         (Accuracy([[5], [6]]), BadArgument, "2 answer sets for 4 prompts"),
     ],
-    ids=str,
+    ids=named,
 )
 def test_what_a_prompt_does_not_have_is_refused_before_anything_runs(
     gpt2: rh.Model, metric: Metric, error: type[Exception], said: str
@@ -207,7 +217,7 @@ def test_a_row_of_one_token_has_no_loss(gpt2: rh.Model):
         Loss().bind(gpt2, [gpt2.row("w5")])
 
 
-@pytest.mark.parametrize("answers", [[], "w5", [5, [6]], [[5], []]], ids=str)
+@pytest.mark.parametrize("answers", [[], "w5", [5, [6]], [[5], []]], ids=named)
 def test_an_answer_set_that_says_nothing_is_refused(answers: object):
     with pytest.raises(BadArgument, match="answers="):
         Accuracy(answers)
