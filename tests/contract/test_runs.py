@@ -154,8 +154,6 @@ def test_a_wrong_anatomy_is_found_out_by_the_check():
 
 def test_a_plan_of_one_prompt_names_tokens_that_a_shorter_one_lacks(model):
     long, short = [5, 9, 30, 12, 7], [5, 9, 30]
-    if model.dtype == torch.float64 and model.attention == "eager" and not model.body.own_dtype_softmax:
-        pytest.skip("this family has no way to pad in float64")
     plans = [rh.Scale("blocks.1.mlp_out", 3.0, positions=4), rh.Scale("blocks.1.mlp_out", 3.0, positions=[0, 2])]
     together = model.run([long, short], plans=plans).logits
     for row, (prompt, plan) in enumerate(zip((long, short), plans, strict=True)):

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from rheostat.base.errors import RheostatError
+
 
 class RayError(Exception):
     """Ray's own name for whatever goes wrong on its side."""
@@ -100,5 +102,5 @@ class FakeRay:
             raise RayError("The actor died unexpectedly.\nmore")
         try:
             return getattr(answer.actor.made, answer.verb)(answer.argument)
-        except Exception as error:
+        except RheostatError as error:
             raise RayTaskError(error) from error

@@ -256,7 +256,7 @@ class Program:
             self._table_lengths = clock.lengths
         if (where, members) not in self._tables:
             if self._rows is not None:
-                asked = range(len(self._rows)) if members is None else members
+                asked = range(len(self._rows)) if members is None else set(members)
                 chosen = [where.in_prompt(row) if k in asked else () for k, row in enumerate(self._rows)]
                 lengths = [len(row) for row in self._rows]
             else:

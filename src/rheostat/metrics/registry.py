@@ -1,7 +1,7 @@
 """Every metric that can be written as data, by the name it has there, and how one is read back."""
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from rheostat.base.errors import BadArgument
@@ -38,7 +38,8 @@ def metric_to_dict(metric: Metric) -> dict[str, Any]:
             f"the metric {metric.column!r} is code of your own, which cannot be sent as data. "
             f"Use one of {', '.join(METRICS)}, or executor='local'."
         )
-    settings = {one.name: _as_data(getattr(metric, one.name)) for one in fields(metric)}  # type: ignore[arg-type]
+    assert is_dataclass(metric)
+    settings = {one.name: _as_data(getattr(metric, one.name)) for one in fields(metric)}
     return {"metric": type(metric).__name__, **settings}
 
 

@@ -1,8 +1,8 @@
 """From intervals to verdicts, by one rule for every claim."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from rheostat.metrics.statistics import Interval
+from rheostat.metrics.statistics import Interval, Values, paired_difference
 from rheostat.studies.record import Measurement, VerdictName
 
 
@@ -27,6 +27,32 @@ def measurement(
         unit=unit,
         control_name=control_name,
     )
+
+
+def against(
+    model: str, quantity: str, effect: Values, controls: Mapping[str, Values], *, unit: str, seed: int
+) -> list[Measurement]:
+    """Return one measurement per control: the mean effect, and the interval of its paired difference from the control.
+
+    Args:
+        model: its name.
+        quantity: what was measured, with its unit.
+        effect: per resampled unit.
+        controls: by name, the same quantity of the same units.
+        unit: what is resampled.
+        seed: of the intervals.
+    """
+    return [
+        measurement(
+            model,
+            quantity,
+            paired_difference(effect, control, seed=seed),
+            control=float(control.mean()),
+            unit=unit,
+            control_name=name,
+        )
+        for name, control in controls.items()
+    ]
 
 
 def judge(deciding: Sequence[Measurement], *, planted_found: bool) -> VerdictName:

@@ -12,7 +12,7 @@ from rheostat.studies.causal_tracing.facts import FIRST, FURTHER, LAST, LAST_SUB
 from rheostat.studies.causal_tracing.measuring import NO_ATTENTION, NO_MLP, WHOLE, Traced
 from rheostat.studies.curve import curve
 from rheostat.studies.halves import at_places, chosen_by_other_half
-from rheostat.studies.judging import compared_all, held, judge, measurement
+from rheostat.studies.judging import against, compared_all, held, judge, measurement
 from rheostat.studies.part import Part
 from rheostat.studies.record import Measurement, Section, Verdict
 from rheostat.tracing.restoration import scaled_window
@@ -54,17 +54,7 @@ def window_measurements(name: str, traced: Traced, seed: int) -> list[Measuremen
             "windows at any depth": values.mean(axis=1),
             "windows of equal width at the other tokens": others,
         }
-        found += [
-            measurement(
-                name,
-                f"indirect effect, {what}",
-                paired_difference(here, control, seed=seed),
-                control=float(control.mean()),
-                unit="facts",
-                control_name=which,
-            )
-            for which, control in controls.items()
-        ]
+        found += against(name, f"indirect effect, {what}", here, controls, unit="facts", seed=seed)
     return found
 
 

@@ -16,7 +16,7 @@ from rheostat.base.shapes import Figure, Profile
 from rheostat.data.word_lists import UNRELATED_LISTS
 from rheostat.edit.arithmetic import Add
 from rheostat.edit.plan import PlanLike
-from rheostat.metrics.statistics import Values, paired_difference
+from rheostat.metrics.statistics import Values
 from rheostat.model import Model
 from rheostat.studies.curve import curve
 from rheostat.studies.decoding import capitals
@@ -25,7 +25,7 @@ from rheostat.studies.decoding.cells import Cell, all_cells, capture_cells, lens
 from rheostat.studies.decoding.mixing import Dial, Vectors, adding, mixing, mixing_vectors
 from rheostat.studies.decoding.planted import saying_direction
 from rheostat.studies.decoding.sweep import Sweep
-from rheostat.studies.judging import held, interval, judge, measurement, number
+from rheostat.studies.judging import against, held, interval, judge, number
 from rheostat.studies.part import Part, joined, step_params
 from rheostat.studies.record import Measurement, Section, Verdict
 from rheostat.studies.study import Context
@@ -188,17 +188,8 @@ def measure_all(
     effect = improvement(table, points, own)
     compared = {"no mixing": np.zeros_like(effect)}
     compared |= {f"{kind} in the same place": improvement(table, points, kind) for kind in controls}
-    return [
-        measurement(
-            name,
-            f"rank of the concept's words in later {' and '.join(points)}, decades better than without mixing",
-            paired_difference(effect, control, seed=seed),
-            control=float(control.mean()),
-            unit="word lists",
-            control_name=control_name,
-        )
-        for control_name, control in compared.items()
-    ]
+    what = f"rank of the concept's words in later {' and '.join(points)}, decades better than without mixing"
+    return against(name, what, effect, compared, unit="word lists", seed=seed)
 
 
 def planted_found(table: pd.DataFrame, seed: int) -> Measurement:

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from rheostat.base.shapes import Profile
-from rheostat.metrics.statistics import Values, paired_difference
-from rheostat.studies.judging import held, interval, judge, measurement, number
+from rheostat.metrics.statistics import Values
+from rheostat.studies.judging import against, held, interval, judge, number
 from rheostat.studies.part import Part
 from rheostat.studies.recall.knockout import (
     DEALT_OTHERS,
@@ -59,22 +59,13 @@ def measure_all(
         itself: per fact, depth of the last token's own strongest window minus that of the other tokens.
         seed: of the intervals.
     """
-    compared = (
-        ("no difference", 0 * difference),
-        ("roles dealt at random", dealt),
-        ("the last token's reading of itself", itself),
-    )
-    return [
-        measurement(
-            name,
-            f"depth of the strongest window, subject − {others} (share)",
-            paired_difference(difference, control, seed=seed),
-            control=float(control.mean()),
-            unit="facts",
-            control_name=control_name,
-        )
-        for control_name, control in compared
-    ]
+    controls = {
+        "no difference": 0 * difference,
+        "roles dealt at random": dealt,
+        "the last token's reading of itself": itself,
+    }
+    what = f"depth of the strongest window, subject − {others} (share)"
+    return against(name, what, difference, controls, unit="facts", seed=seed)
 
 
 def of_model(name: str, table: pd.DataFrame, seed: int) -> dict[str, list[Measurement]]:

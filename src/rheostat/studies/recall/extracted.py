@@ -14,9 +14,9 @@ from torch import Tensor
 
 from rheostat.base.shapes import Figure, Grid, Profile
 from rheostat.edit.knockout import CutAttention
-from rheostat.metrics.statistics import Values, bootstrap_mean, paired_difference
+from rheostat.metrics.statistics import Values, bootstrap_mean
 from rheostat.model import Model
-from rheostat.studies.judging import held, interval, judge, measurement, number
+from rheostat.studies.judging import against, held, interval, judge, number
 from rheostat.studies.known_facts import KnownFact
 from rheostat.studies.part import Part, joined, step_params
 from rheostat.studies.recall.enrichment import NORMED, PLAIN
@@ -125,23 +125,13 @@ def extracted(table: pd.DataFrame, state: str, kind: str, column: str = "answer"
 def measure_all(name: str, way: str, table: pd.DataFrame, seed: int) -> list[Measurement]:
     """Return the extraction rate of attention against MLPs and every control, from the rows of one way of decoding."""
     attention = extracted(table, INTACT, "attn_out")
-    compared = (
-        ("MLPs", extracted(table, INTACT, "mlp_out")),
-        ("the subject blocked", extracted(table, BLOCKED, "attn_out")),
-        ("another answer of the relation", extracted(table, INTACT, "attn_out", "rival")),
-        ("random directions", extracted(table, RANDOM, "attn_out")),
-    )
-    return [
-        measurement(
-            name,
-            f"extraction by attention, {way}",
-            paired_difference(attention, control, seed=seed),
-            control=float(control.mean()),
-            unit="facts",
-            control_name=control_name,
-        )
-        for control_name, control in compared
-    ]
+    controls = {
+        "MLPs": extracted(table, INTACT, "mlp_out"),
+        "the subject blocked": extracted(table, BLOCKED, "attn_out"),
+        "another answer of the relation": extracted(table, INTACT, "attn_out", "rival"),
+        "random directions": extracted(table, RANDOM, "attn_out"),
+    }
+    return against(name, f"extraction by attention, {way}", attention, controls, unit="facts", seed=seed)
 
 
 def run(context: Context) -> Part:

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from rheostat.base.shapes import Profile
-from rheostat.metrics.statistics import Values, bootstrap_mean, paired_difference
+from rheostat.metrics.statistics import Values, bootstrap_mean
 from rheostat.studies.curve import curve
-from rheostat.studies.judging import held, interval, judge, measurement, number
+from rheostat.studies.judging import against, held, interval, judge, measurement, number
 from rheostat.studies.part import Part, joined
 from rheostat.studies.recall.removals import (
     LARGER,
@@ -84,23 +84,14 @@ class Removed:
 def measure_all(name: str, way: str, removed: Removed, seed: int) -> list[Measurement]:
     """Return the fall of the rate without early MLPs, against every control."""
     effect = removed.drop(removed.early("mlp_out"))
-    compared = (
-        ("early attention removed", removed.early("attn_out")),
-        ("late MLPs removed", removed.late("mlp_out")),
-        ("as many MLPs of random blocks removed", removed.of(RANDOM)),
-        ("other sublayers removed at like damage", removed.matched()),
-    )
-    return [
-        measurement(
-            name,
-            f"fall without early MLPs, {way}",
-            paired_difference(effect, removed.drop(chosen), seed=seed),
-            control=float(removed.drop(chosen).mean()),
-            unit="subjects",
-            control_name=control_name,
-        )
-        for control_name, chosen in compared
-    ]
+    controls = {
+        "early attention removed": removed.early("attn_out"),
+        "late MLPs removed": removed.late("mlp_out"),
+        "as many MLPs of random blocks removed": removed.of(RANDOM),
+        "other sublayers removed at like damage": removed.matched(),
+    }
+    drops = {control: removed.drop(chosen) for control, chosen in controls.items()}
+    return against(name, f"fall without early MLPs, {way}", effect, drops, unit="subjects", seed=seed)
 
 
 def to_lose(name: str, way: str, table: pd.DataFrame, seed: int) -> Measurement:
