@@ -6,6 +6,7 @@ sweeps, and how that process ended: its exit status, or minus the signal.
 
 import os
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -19,6 +20,8 @@ N_CELLS = 250
 PROMPTS = [[5 + number, 9, 30 + number, 12] for number in range(16)]
 DIGITS = 9
 """After the point: far above float noise, far below the distance between two results."""
+SECONDS_PER_RESULT = 1e-3
+"""How long a swept process waits after each result, so that a moment to kill it can be hit on any machine."""
 
 
 def cells() -> list[rh.Cell]:
@@ -31,13 +34,17 @@ def cells() -> list[rh.Cell]:
     ]
 
 
-def sweep(log: Path, store: Path | None = None, *, prompts: list[list[int]] = PROMPTS) -> pd.DataFrame:
+def sweep(
+    log: Path, store: Path | None = None, *, prompts: list[list[int]] = PROMPTS, seconds_per_result: float = 0
+) -> pd.DataFrame:
     """Sweep; every result that is computed stands in the log, on a line of its own, before it can be committed."""
 
     def logit(logits: torch.Tensor) -> torch.Tensor:
         found = logits[:, 0, 7]
-        with log.open("a") as lines:
-            lines.write("".join(f"{value:.{DIGITS}f}\n" for value in found.tolist()))
+        with log.open("a", buffering=1) as lines:
+            for value in found.tolist():
+                lines.write(f"{value:.{DIGITS}f}\n")
+                time.sleep(seconds_per_result)
         return found
 
     return rh.load(toy("llama", dtype=torch.float64)).sweep(prompts, cells(), OfLogits("logit", logit), store=store)
@@ -50,7 +57,7 @@ def serve(store: Path, log: Path) -> None:
     for _ in sys.stdin:
         child = os.fork()
         if child == 0:
-            sweep(log, store)
+            sweep(log, store, seconds_per_result=SECONDS_PER_RESULT)
             os._exit(0)
         _say(child)
         _say(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
