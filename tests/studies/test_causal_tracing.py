@@ -16,8 +16,10 @@ from rheostat.studies.causal_tracing.facts import (
     MIDDLE,
     NEXT,
     ROLES,
+    UNNAMED,
     elsewhere,
     role,
+    without_subject,
 )
 from rheostat.studies.causal_tracing.measuring import NO_ATTENTION, NO_MLP, STRONG, WEAK, WHOLE, Traced, centres
 from rheostat.studies.halves import at_places, chosen_by_other_half
@@ -59,7 +61,7 @@ def traced(effect: Effect, *, weak: float = 0.02, seed: int = 0) -> Traced:
     asked += [(WEAK, "resid_post", WHOLE, (LAST_SUBJECT,))]
     rows = []
     for fact in range(N_FACTS):
-        for noise, kind, severed, roles in asked:
+        for noise, kind, severed, roles in [*asked, (STRONG, "resid_post", WHOLE, (UNNAMED,))]:
             for position, where in enumerate(roles):
                 if fact % 4 == 3 and where in (FIRST, MIDDLE):
                     continue
@@ -100,7 +102,7 @@ def test_attention_in_the_place_of_mlps_contradicts():
 def test_weak_noise_that_takes_as_much_is_said():
     (verdict,) = total_effect.run({"one": traced(as_in_the_paper, weak=0.3)}, 0, planted_found=True).verdicts
     assert verdict.verdict == "partly"
-    assert "Noise of 1 and of 3 standard deviations takes 0.301 and 0.299" in verdict.reason
+    assert "Noise of 1 and of 3 standard deviations takes 0.303 and 0.301" in verdict.reason
 
 
 def test_a_stream_put_back_that_does_not_give_the_clean_answer_spoils_the_power():
@@ -163,6 +165,14 @@ def test_noise_elsewhere_takes_as_many_tokens_and_spares_subject_special_and_las
     assert all(len(one) == 3 for one in seen)
     assert {position for one in seen for position in one} == {1, 5, 6, 7}
     assert elsewhere(model, KNOWN, seed=3) == elsewhere(model, KNOWN, seed=3)
+
+
+def test_a_prompt_without_its_subject_is_as_long_and_differs_only_there(monkeypatch):
+    model = load_toy("llama")
+    monkeypatch.setattr(type(model), "token_id", lambda self, text: 40)
+    unnamed = without_subject(model, KNOWN)
+    assert unnamed.tokens == (1, 9, 40, 40, 40, 30, 31, 32, 33)
+    assert unnamed.answer == int(model.run([list(unnamed.tokens)]).logits[0, -1].argmax()) != KNOWN.answer
 
 
 @pytest.mark.parametrize(("n_blocks", "n"), [(30, 10), (18, 9), (10, 10), (3, 3), (1, 1)])

@@ -1,6 +1,7 @@
-"""The facts that are traced, and the roles of their tokens."""
+"""The facts that are traced, the roles of their tokens, and the same prompts without a subject."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from rheostat.studies.spread import spread
 FIRST, MIDDLE, LAST_SUBJECT = "first subject token", "middle subject tokens", "last subject token"
 NEXT, FURTHER, LAST = "first subsequent token", "further tokens", "last token"
 ROLES = (FIRST, MIDDLE, LAST_SUBJECT, NEXT, FURTHER, LAST)
+UNNAMED = "the same token of the prompt without a subject"
+"""A control: the last subject token where `without_subject` names nothing."""
+NO_NAME = " something"
 
 
 def traced_facts(model: Model, limit: int, *, seed: int) -> list[KnownFact]:
@@ -41,6 +45,18 @@ def elsewhere(model: Model, known: KnownFact, *, seed: int) -> tuple[int, ...]:
     ]
     drawn = np.random.default_rng([seed, *known.tokens]).permutation(others)[: len(known.subject)]
     return tuple(sorted(int(one) for one in drawn))
+
+
+def without_subject(model: Model, known: KnownFact) -> KnownFact:
+    """Return the prompt with its relation only, as long as before: each token of the subject says `something`.
+
+    Its answer is the model's own first choice there.
+    """
+    filler = model.token_id(NO_NAME)
+    tokens = tuple(filler if position in known.subject else token for position, token in enumerate(known.tokens))
+    probabilities = model.run([list(tokens)], logits_at="last").logits[0, 0].float().softmax(-1)
+    answer = int(probabilities.argmax())
+    return replace(known, tokens=tokens, answer=answer, probability=float(probabilities[answer]))
 
 
 def names(facts: Sequence[KnownFact]) -> list[tuple[int, ...]]:

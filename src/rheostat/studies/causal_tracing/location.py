@@ -7,7 +7,16 @@ import pandas as pd
 
 from rheostat.base.shapes import Figure, Grid, Profile
 from rheostat.metrics.statistics import Values, bootstrap_mean, paired_difference
-from rheostat.studies.causal_tracing.facts import FIRST, FURTHER, LAST, LAST_SUBJECT, MIDDLE, NEXT, ROLES
+from rheostat.studies.causal_tracing.facts import (
+    FIRST,
+    FURTHER,
+    LAST,
+    LAST_SUBJECT,
+    MIDDLE,
+    NEXT,
+    ROLES,
+    UNNAMED,
+)
 from rheostat.studies.causal_tracing.measuring import Traced
 from rheostat.studies.curve import curve
 from rheostat.studies.halves import at_places, chosen_by_other_half
@@ -20,7 +29,7 @@ STATEMENT = (
     "The states that restore a fact cluster at the last subject token in early to middle layers, and again at the "
     "last token late."
 )
-RIVALS = (FIRST, NEXT, FURTHER)
+RIVALS = (FIRST, NEXT, FURTHER, UNNAMED)
 ROWS = {
     FIRST: "subject, first",
     MIDDLE: "subject, middle",
@@ -67,7 +76,7 @@ def drawn_tokens(traced: Traced, seed: int) -> Values:
     rng = np.random.default_rng(seed)
     values = []
     for fact in traced.totals["fact"]:
-        others = rows[(rows["fact"] == fact) & ~rows["role"].isin([LAST_SUBJECT, LAST])]
+        others = rows[(rows["fact"] == fact) & ~rows["role"].isin([LAST_SUBJECT, LAST, UNNAMED])]
         position = rng.choice(np.unique(others["position"]))
         values.append(others[others["position"] == position].sort_values("block")["indirect_effect"].to_numpy())
     return np.stack(values)

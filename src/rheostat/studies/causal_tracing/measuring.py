@@ -8,14 +8,21 @@ import pandas as pd
 
 from rheostat.metrics.statistics import Values
 from rheostat.model import Model
-from rheostat.studies.causal_tracing.facts import elsewhere, names, role, traced_facts
+from rheostat.studies.causal_tracing.facts import (
+    UNNAMED,
+    elsewhere,
+    names,
+    role,
+    traced_facts,
+    without_subject,
+)
 from rheostat.studies.known_facts import KnownFact
 from rheostat.studies.part import step_params
 from rheostat.studies.study import Context
 from rheostat.tracing.causal_tracing import CausalTrace, causal_trace, subject_std
 
 N_FACTS, N_FACTS_QUICK = 60, 6
-DRAWS, DRAWS_QUICK = 2, 1
+DRAWS, DRAWS_QUICK = 10, 1
 CENTRES, CENTRES_QUICK = 10, 5
 """About so many blocks are restored, evenly spread."""
 FACTS_OF_A_STEP = 10
@@ -114,7 +121,14 @@ class _Tracer:
             roles = [role(known, position) for position in table["position"]]
             table = table.assign(fact=number, relation=known.fact.relation, noise=noise, kind=kind)
             tables.append(table.assign(severed=severed, role=roles))
-        return pd.concat(tables, ignore_index=True)
+        return pd.concat([*tables, self._unnamed(number, known)], ignore_index=True)
+
+    def _unnamed(self, number: int, known: KnownFact) -> pd.DataFrame:
+        """Return what hidden states restore of the model's own answer where the prompt has no subject."""
+        unnamed, last = without_subject(self.model, known), known.subject[-1:]
+        table = self._trace(unnamed, known.subject, STRONG, positions=last, blocks=self.centres).table
+        table = table.assign(fact=number, relation=known.fact.relation, noise=STRONG, kind="resid_post")
+        return table.assign(severed=WHOLE, role=UNNAMED)
 
     def _totals(self, number: int, known: KnownFact) -> dict[str, object]:
         strong = self._trace(known, known.subject, STRONG)
