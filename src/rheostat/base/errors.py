@@ -74,6 +74,10 @@ class EditNotUsable(RheostatError):
     """An edit's value, units or positions do not fit the activation they should change."""
 
 
+class DirectionNotUsable(RheostatError):
+    """A direction points nowhere, belongs to another network, or cannot be fitted from what was given."""
+
+
 class NotOneToken(RheostatError):
     """A text that must be a single token of the vocabulary is none or several."""
 

@@ -1,0 +1,1 @@
+"""Directions that stand for concepts: fitted from data, told apart from noise, and read."""
