@@ -80,7 +80,7 @@ class Direction:
     def projections(self, activation: Float[Tensor, "*row_and_site"]) -> Float[Tensor, "*row"]:
         """Return how far activations (…row, …site) reach along the unit vector, in units of the activation."""
         unit = self.unit.to(activation)
-        return activation.flatten(activation.dim() - unit.dim()) @ unit.flatten()
+        return torch.tensordot(activation, unit, dims=unit.dim())
 
     def scores(self, activation: Float[Tensor, "*row_and_site"]) -> Float[Tensor, "*row"]:
         """Return calibrated scores: +1 at the mean of the positive class, −1 at the negative one's, 0 half way.
@@ -94,7 +94,7 @@ class Direction:
                 f"{self.concept!r} at {self.site} has no calibration, so its scores would mean nothing. "
                 "Use projections(), or fit it from pairs."
             )
-        return (self.projections(activation) - known.midpoint) / known.half_gap
+        return (self.projections(activation) - known.midpoint).div(known.half_gap)
 
     def add(self, strength: float = 1.0, *, positions: PositionsLike = "all") -> Add:
         """Return the edit that adds strength × vector."""

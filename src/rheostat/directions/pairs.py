@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 
 from rheostat.base.errors import BadArgument, FileNotUsable
 
+_CAA = ("question", "answer_matching_behavior", "answer_not_matching_behavior")
+
 
 @dataclass(frozen=True)
 class ContrastPair:
@@ -84,10 +86,9 @@ def _fields(asked: Any) -> tuple[Any, Any, Any] | None:
         group = asked.get("group", "")
         if {"positive", "negative"} <= set(asked):
             return asked["positive"], asked["negative"], group
-        answers = [asked.get("answer_matching_behavior"), asked.get("answer_not_matching_behavior")]
-        question = asked.get("question")
-        if isinstance(question, str) and all(isinstance(one, str) for one in answers):
-            return question + answers[0], question + answers[1], group
+        question, yes, no = (asked.get(name) for name in _CAA)
+        if isinstance(question, str) and isinstance(yes, str) and isinstance(no, str):
+            return question + yes, question + no, group
         return None
     if isinstance(asked, tuple | list):
         return (asked[0], asked[1], "") if len(asked) == 2 else None
