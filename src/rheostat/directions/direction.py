@@ -75,12 +75,14 @@ class Direction:
     @property
     def unit(self) -> Float[Tensor, "*site"]:
         """The vector at length 1."""
-        return self.vector / self.vector.norm()
+        unit: Tensor = self.vector / self.vector.norm()
+        return unit
 
     def projections(self, activation: Float[Tensor, "*row_and_site"]) -> Float[Tensor, "*row"]:
         """Return how far activations (…row, …site) reach along the unit vector, in units of the activation."""
         unit = self.unit.to(activation)
-        return torch.tensordot(activation, unit, dims=unit.dim())
+        reached: Tensor = torch.tensordot(activation, unit, dims=unit.dim())
+        return reached
 
     def scores(self, activation: Float[Tensor, "*row_and_site"]) -> Float[Tensor, "*row"]:
         """Return calibrated scores: +1 at the mean of the positive class, −1 at the negative one's, 0 half way.
