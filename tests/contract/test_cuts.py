@@ -12,7 +12,7 @@ from rheostat.engine.explain import explain_sweep
 from rheostat.engine.sweep import sweep_logits
 from rheostat.engine.taps import count_hooks
 from rheostat.models.toy import TOYS, toy
-from tests.contract.conftest import dividing
+from tests.contract.conftest import WAYS, dividing
 from tests.contract.test_generation import ROWS as PROMPTS
 from tests.contract.test_generation import step_logits
 
@@ -184,3 +184,14 @@ def test_attention_that_takes_no_mask_is_refused_by_name(monkeypatch):
     monkeypatch.setattr(model.module.config, "_attn_implementation_internal", "flash_attention_2")
     with pytest.raises(EditNotUsable, match="flash_attention_2"):
         model.run(ROW, cut())
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_cut_beyond_the_window_of_its_block_is_refused_alone_and_in_a_sweep(way):
+    model, beyond = rh.load(toy("mistral")), cut(keys=0)  # its window of four tokens ends before the first
+    with pytest.raises(EditNotApplied):
+        model.run(ROW, beyond)
+    cells = [Cell(cut(keys=-2)), Cell(beyond)]
+    with dividing(way), pytest.raises(EditNotApplied):
+        sweep_logits(model, [ROW], cells)
+    assert count_hooks(model.module) == 0

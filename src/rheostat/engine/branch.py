@@ -8,7 +8,7 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
-from rheostat.base.errors import EditNotUsable
+from rheostat.base.errors import EditNotApplied, EditNotUsable
 from rheostat.edit.knockout import CutAttention
 from rheostat.engine.binding import as_grid
 from rheostat.engine.cells import BoundEdit, cut_edges
@@ -154,7 +154,13 @@ class Branch:
             edges = torch.zeros(self._n_rows, n, n_keys, dtype=torch.bool, device=mask.device)
             queries, keys = zip(*cut_edges(bound.edit, self._clean.row), strict=True)
             edges[row, queries, keys] = True
-            cuts.append(Cut(bound.edit, edges[:, self._start :] & seen))
+            cut = Cut(bound.edit, edges[:, self._start :] & seen)
+            if not bound.of_base and bound.edit.strength != 0 and not bool(cut.edges.any()):
+                raise EditNotApplied(
+                    f"cell {self._departures[row].place.cell}: {bound.edit} at {site}: no query token sees one of "
+                    "the keys, because the block attends to a window of tokens; it would change nothing."
+                )
+            cuts.append(cut)
         new = cut_out(mask, cuts, self._network.body.n_heads, self._network.dtype)
         if (blind := first_blind(new, cuts)) is not None:
             cell, token = self._departures[blind[0]].place.cell, self._start + blind[1]
