@@ -9,10 +9,10 @@ from torch import Tensor
 
 from rheostat.base.errors import BadArgument, DirectionNotUsable
 from rheostat.edit.arithmetic import Add
-from rheostat.edit.noise import keyed_noise
 from rheostat.models.network import Network
 from rheostat.sites.positions import PositionsLike
 from rheostat.sites.site import resolve_single
+from rheostat.sweeps.grids import random_direction
 
 
 @dataclass(frozen=True)
@@ -126,8 +126,7 @@ class Direction:
             seed: of the whole experiment.
             draw: which one, for several.
         """
-        noise = keyed_noise(self.site, [0], self.vector.numel(), seed=seed, draw=draw)[0].double()
-        vector = (noise / noise.norm() * self.length).reshape(self.vector.shape).to(self.vector)
+        vector = random_direction(self.vector, site=self.site, seed=seed, draw=draw)
         return replace(self, concept=f"random {draw}", vector=vector, method="random", calibration=None)
 
     def check(self, network: Network) -> None:

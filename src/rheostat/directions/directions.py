@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from numbers import Real
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -10,6 +12,9 @@ from rheostat.base.errors import BadArgument, SiteNotFound
 from rheostat.base.names import did_you_mean
 from rheostat.base.shapes import Profile
 from rheostat.directions.direction import Direction
+
+if TYPE_CHECKING:
+    from rheostat.models.network import Network
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +137,41 @@ class Directions(Mapping[str, Direction]):
             ),
             reference={"chance": 0.5},
         )
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write a safetensors file; see `rheostat.directions.files.save_directions`."""
+        from rheostat.directions.files import save_directions
+
+        save_directions(self, path, overwrite=overwrite)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Directions":
+        """Read what `save` wrote; see `rheostat.directions.files.load_directions`."""
+        from rheostat.directions.files import load_directions
+
+        return load_directions(path)
+
+    def to_gguf(
+        self,
+        path: str | Path,
+        *,
+        model_hint: str | None = None,
+        without_block_0: bool = False,
+        overwrite: bool = False,
+    ) -> None:
+        """Write a control vector for llama.cpp; see `rheostat.directions.control_vectors.export_gguf`."""
+        from rheostat.directions.control_vectors import export_gguf
+
+        export_gguf(self, path, model_hint=model_hint, without_block_0=without_block_0, overwrite=overwrite)
+
+    @classmethod
+    def from_gguf(
+        cls, path: str | Path, *, network: "Network | None" = None, concept: str | None = None
+    ) -> "Directions":
+        """Read a control vector; see `rheostat.directions.control_vectors.import_gguf`."""
+        from rheostat.directions.control_vectors import import_gguf
+
+        return import_gguf(path, network=network, concept=concept)
 
     def __mul__(self, factor: int | float) -> "Directions":
         if not isinstance(factor, Real):

@@ -17,11 +17,19 @@ from rheostat.directions.methods.method import ClassMeans, Method, Seen
 from rheostat.directions.methods.registry import find_method
 from rheostat.directions.pairs import PairLike, as_pairs
 from rheostat.directions.stream import stream
-from rheostat.directions.texts import Division, LabelledTexts, divide, shuffled_labels, texts_of_classes, texts_of_pairs
-from rheostat.edit.noise import keyed_noise
+from rheostat.directions.texts import (
+    Division,
+    LabelledTexts,
+    divide,
+    drawn_order,
+    shuffled_labels,
+    texts_of_classes,
+    texts_of_pairs,
+)
 from rheostat.models.network import Network
 from rheostat.sites.positions import PositionsLike
 from rheostat.sites.site import Site, SiteLike, resolve
+from rheostat.sweeps.grids import random_direction
 
 SITES = "blocks.*.resid_post"
 N_RANDOM = 20
@@ -195,7 +203,7 @@ def _fit_sites(
 ) -> dict[str, _Fitted]:
     """Stream the texts to fit on past one fitter per site."""
     labels = shuffled_labels(texts, division.fit, n=settings.shuffles, seed=settings.seed)
-    order = np.random.default_rng((settings.seed, 1)).choice([-1.0, 1.0], size=len(texts.texts))
+    order = drawn_order(texts, division.fit, seed=settings.seed)
     means = {str(site): ClassMeans() for site in sites}
     fitters = {name: method(one) for name, one in means.items()}
     shapes: dict[str, tuple[int, ...]] = {}
@@ -249,8 +257,8 @@ def _project(
 
 def _random_units(one: _Fitted, seed: int) -> Float[Tensor, "draw width"]:
     """Return random directions at a site, each turned towards the positive class of the fitted texts."""
-    width = one.units.shape[1]
-    drawn = torch.cat([keyed_noise(one.site, [0], width, seed=seed, draw=draw) for draw in range(N_RANDOM)])
-    units = torch.nn.functional.normalize(drawn.to(one.units), dim=-1)
+    like = one.units[0] if bool(one.units[0].any()) else torch.ones_like(one.units[0])
+    drawn = torch.stack([random_direction(like, site=one.site, seed=seed, draw=draw) for draw in range(N_RANDOM)])
+    units = torch.nn.functional.normalize(drawn, dim=-1)
     towards = torch.sign(units @ one.means.difference[0])
     return units * towards[:, None]

@@ -152,6 +152,14 @@ def shuffled_labels(texts: LabelledTexts, fit: Indices, *, n: int, seed: int) ->
     return labels
 
 
+def drawn_order(texts: LabelledTexts, fit: Indices, *, seed: int) -> NDArray[np.float64]:
+    """Return ±1 for each of the fitted pairs at the index of its first text, half of each sign; 0 elsewhere."""
+    order = np.zeros(len(texts.texts))
+    firsts = fit[::2]
+    order[firsts] = np.random.default_rng((seed, 1)).permutation(np.resize([1.0, -1.0], len(firsts)))
+    return order
+
+
 def _half(n: int, rng: np.random.Generator) -> int:
     """Return half of n; of an odd number one more or one less, by chance."""
     return n // 2 + (int(rng.integers(2)) if n % 2 else 0)

@@ -4,10 +4,16 @@ from collections.abc import Mapping
 
 from rheostat.base.errors import BadArgument
 from rheostat.base.names import did_you_mean
+from rheostat.directions.methods.leace import Leace
+from rheostat.directions.methods.logistic import Logistic
 from rheostat.directions.methods.mean_difference import MeanDifference
 from rheostat.directions.methods.method import Method
+from rheostat.directions.methods.pca import PairPCA
+from rheostat.directions.methods.token_embedding import TokenEmbedding
 
-METHODS: Mapping[str, type[Method]] = {method.name: method for method in (MeanDifference,)}
+METHODS: Mapping[str, type[Method]] = {
+    method.name: method for method in (MeanDifference, PairPCA, Logistic, Leace, TokenEmbedding)
+}
 
 
 def find_method(name: str) -> type[Method]:
