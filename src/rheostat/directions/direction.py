@@ -202,7 +202,7 @@ def _wide(vector: Tensor) -> Tensor:
     return vector.detach().cpu().double()
 
 
-def _times(factor: float, concept: str) -> str:
+def _times(factor: int | float, concept: str) -> str:
     """Return the name of a multiple; a sum or a multiple is put in brackets."""
     inside = f"({concept})" if any(sign in concept for sign in (" + ", " − ", "·")) or concept[:1] == "−" else concept
     if factor == -1:

@@ -43,7 +43,7 @@ class Settings:
     concept: str
     method: str
     positions: PositionsLike
-    held_out: float
+    held_out: int | float
     seed: int
     shuffles: int
     batch_size: int
@@ -57,7 +57,7 @@ def fit_directions(
     method: str = "mean_difference",
     sites: "SiteLike | Sequence[SiteLike]" = SITES,
     positions: PositionsLike = "last",
-    held_out: float = 0.25,
+    held_out: int | float = 0.25,
     seed: int = 0,
     shuffles: int = 10,
     batch_size: int = 32,
@@ -104,7 +104,7 @@ def fit_directions_from_texts(
     method: str = "mean_difference",
     sites: "SiteLike | Sequence[SiteLike]" = SITES,
     positions: PositionsLike = "last",
-    held_out: float = 0.25,
+    held_out: int | float = 0.25,
     seed: int = 0,
     shuffles: int = 10,
     batch_size: int = 32,
@@ -171,7 +171,7 @@ class _Fitted:
 
     def direction(self, network: Network, settings: Settings, known: Calibration) -> Direction:
         vector = self.units[0] * self.length
-        if not float(vector.norm()) > 0:
+        if not float(vector.norm()) > 0 or self.means.are_equal:
             raise DirectionNotUsable(
                 f"{settings.concept!r} at {self.site}: both classes have the same mean, so no direction leads from one "
                 "to the other. Read other positions, or leave this site out."
