@@ -26,7 +26,8 @@ def command(
         str | None, typer.Option(help="What the positive texts have more of. Default: the file's name.")
     ] = None,
     method: Annotated[
-        Literal["mean_difference", "pca", "logistic", "leace", "token_embedding"], typer.Option(help="How to fit.")
+        Literal["mean_difference", "pca", "logistic", "leace", "token_embedding"],
+        typer.Option(help="mean_difference, pca, logistic, leace, or the baseline token_embedding."),
     ] = "mean_difference",
     site: Annotated[str, typer.Option(help="Where: a site or a pattern.")] = "blocks.*.resid_post",
     at: Annotated[
