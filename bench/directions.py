@@ -14,7 +14,7 @@ from rheostat.directions.pairs import ContrastPair
 from rheostat.directions.texts import drawn_order, texts_of_pairs
 from rheostat.model import Model
 
-N_PAIRS = 40
+N_PAIRS = 16
 N_PAIRS_LONG = 500
 BATCH = 32
 TARGET = 3.0
@@ -26,7 +26,7 @@ METHODS = ("mean_difference", "pca")
 def run(model: Model, *, quick: bool) -> list[Outcome]:
     """Compare both methods over some pairs, at every block; `quick` takes few pairs and one turn."""
     pairs = some_pairs(model, 6 if quick else N_PAIRS)
-    return [_compare(model, pairs, method, turns=1 if quick else 2) for method in METHODS]
+    return [_compare(model, pairs, method, turns=1 if quick else 3) for method in METHODS]
 
 
 def run_long(model: Model, *, quick: bool) -> list[Outcome]:

@@ -73,7 +73,7 @@ def test_the_choices_of_the_command_are_the_methods():
         ('["a", "b"]', ["--out", "a.bin"], "--out a.bin: give a name that ends in .safetensors"),
         ('["a", "b"]', ["--held-out", "1"], "'--held-out'"),
         ('["a", "b"]', ["--method", "pcaa"], "'--method'"),
-        ('["a", "b"]', ["--held-out", "0", "--png", "a.png"], "no held-out accuracy by block to draw"),
+        ('["a", "b"]', ["--held-out", "0", "--png", "a.png"], "BadArgument: --png and --html show held-out accuracy"),
     ],
 )
 def test_what_is_refused(type_in: Type, tiny: str, content: str | None, arguments: list[str], said: str):

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from rheostat.base.errors import BadArgument
 from rheostat.cli import options
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ def command(
     options.check_output("--gguf", gguf, ".gguf", overwrite=overwrite)
     options.check_output("--png", png, ".png", overwrite=overwrite)
     options.check_output("--html", html, ".html", ".htm", overwrite=overwrite)
+    if held_out == 0 and (png or html):
+        raise BadArgument("--png and --html show held-out accuracy by block; with --held-out 0 there is none.")
     from rheostat.directions.pairs import read_pairs
 
     read = read_pairs(pairs)
