@@ -215,7 +215,8 @@ def test_the_table_is_what_a_plain_evaluation_of_the_held_out_pairs_gives(model)
     held = plainly(model, report)
     reached = direction.projections(held)
     assert row["accuracy"] == pytest.approx(float((reached[:, 0] > reached[:, 1]).double().mean()))
-    fitted = direction.projections(plainly(model, [pairs[index // 2] for index in division.fit[::2]]))
+    fitted_pairs = [pairs[index // 2] for index in division.fit[::2]]
+    fitted = direction.projections(plainly(model, fitted_pairs))
     middle = float(fitted.mean())
     above = torch.cat([reached[:, 0] > middle, reached[:, 1] <= middle]).double().mean()
     assert row["threshold"] == pytest.approx(float(above))
@@ -224,8 +225,10 @@ def test_the_table_is_what_a_plain_evaluation_of_the_held_out_pairs_gives(model)
     pooled = ((reached[:, 0].var() + reached[:, 1].var()) / 2).sqrt()
     assert row["effect_size"] == pytest.approx(float((reached[:, 0].mean() - reached[:, 1].mean()) / pooled))
     everything = plainly(model, [pairs[index // 2] for index in division.held_out[::2]])
-    assert direction.calibration.positive == pytest.approx(float(direction.projections(everything[:, 0]).mean()))
-    assert direction.scores(everything[:, 0]).mean() == pytest.approx(1)
+    spread = (direction.projections(everything).var(0).mean()).sqrt()
+    assert direction.calibration.spread == pytest.approx(float(spread))
+    for side, score in ((0, 1), (1, -1)):
+        assert direction.scores(plainly(model, fitted_pairs)[:, side]).mean() == pytest.approx(score)
     assert (row["low"], row["n"], row["n_groups"]) <= (row["accuracy"], len(report), len(set(division.report)))
 
 

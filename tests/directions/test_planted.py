@@ -101,7 +101,7 @@ def figures(name: str, seed: int, *, size: float) -> dict[str, float]:
     labels[1] ^= torch.from_numpy(np.repeat(exchanged, 2))
     units = fitted(name, activation[division.fit], labels, drawn_order(len(division.fit) // 2))
     random = torch.nn.functional.normalize(torch.from_numpy(drawn.standard_normal((5, WIDTH))), dim=-1)
-    reached = (activation @ torch.cat([units, random]).T).numpy()
+    reached = (activation[division.held_out] @ torch.cat([units, random]).T).numpy()
     middle = float((activation[division.fit] @ units[0]).mean())
     return evaluate(
         texts, division, Projections(reached[:, 0], reached[:, 1:2], reached[:, 2:]), midpoint=middle, seed=seed

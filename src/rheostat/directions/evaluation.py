@@ -15,7 +15,7 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Projections:
-    """How far every held-out text reaches along unit vectors at one site. NaN for texts that were fitted on."""
+    """How far each held-out text reaches along unit vectors at one site, in the order of `Division.held_out`."""
 
     found: Numbers
     """(text)"""
@@ -40,7 +40,8 @@ def evaluate(
         midpoint: half way between the class means of the fitted texts: the threshold.
         seed: of the bootstrap over groups.
     """
-    part, scores = division.report, projections.found[division.report]
+    chosen, part = division.choice, division.report
+    known, scores = projections.found[: len(chosen)], projections.found[len(chosen) :]
     right = _right(texts, part, scores)
     auroc = _auroc_by_group(texts, part, scores, seed=seed)
     above = ((scores > midpoint) == texts.positive[part]).astype(np.float64)
@@ -49,9 +50,8 @@ def evaluate(
         "threshold": _mean_by_group(texts.groups[part], above, seed=seed),
         "auroc": auroc,
     }
-    shuffled = [accuracy(texts, part, one[part]) for one in projections.shuffled.T]
-    random = [accuracy(texts, part, one[part]) for one in projections.random.T]
-    chosen = division.choice
+    shuffled = [accuracy(texts, part, one) for one in projections.shuffled[len(chosen) :].T]
+    random = [accuracy(texts, part, one) for one in projections.random[len(chosen) :].T]
     return {
         "accuracy": intervals["accuracy"].value,
         "low": intervals["accuracy"].low,
@@ -69,8 +69,8 @@ def evaluate(
         "auroc_high": intervals["auroc"].high,
         "n": float(len(part) // 2 if texts.paired else len(part)),
         "n_groups": float(intervals["auroc"].n),
-        "choice": accuracy(texts, chosen, projections.found[chosen]),
-        "choice_effect": calibration(texts, chosen, projections.found[chosen]).effect_size,
+        "choice": accuracy(texts, chosen, known),
+        "choice_effect": calibration(texts, chosen, known).effect_size,
     }
 
 
