@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rheostat.edit.knockout import CutAttention
     from rheostat.edit.patching import Mix, Replace
     from rheostat.edit.plan import Plan
+    from rheostat.edit.projection import Piecewise, Project
     from rheostat.edit.source import FromPrompt
     from rheostat.engine.cells import Cell, patching_cells
     from rheostat.lenses.logit import LogitLens
@@ -53,9 +54,11 @@ _HOMES = {
     "Loss": "rheostat.metrics.loss",
     "Mix": "rheostat.edit.patching",
     "Model": "rheostat.model",
+    "Piecewise": "rheostat.edit.projection",
     "Plan": "rheostat.edit.plan",
     "Positions": "rheostat.sites.positions",
     "Probability": "rheostat.metrics.tokens",
+    "Project": "rheostat.edit.projection",
     "Rank": "rheostat.metrics.tokens",
     "Replace": "rheostat.edit.patching",
     "RheostatError": "rheostat.base.errors",
@@ -97,9 +100,11 @@ __all__ = [
     "Loss",
     "Mix",
     "Model",
+    "Piecewise",
     "Plan",
     "Positions",
     "Probability",
+    "Project",
     "Rank",
     "Replace",
     "RheostatError",
