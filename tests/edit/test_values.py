@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 import rheostat as rh
 from rheostat.base.errors import BadArgument, EditNotUsable, FileNotUsable, WouldOverwrite
+from rheostat.edit.erasure import Erase
 from rheostat.edit.registry import EDITS
 from tests.contract.conftest import load_toy
 
@@ -33,6 +34,7 @@ EXAMPLES = {
     ],
     "scale": lambda: [rh.Scale("blocks.*.heads", 0.1, units=(3, 0), positions=-2)],
     "zero": lambda: [rh.Zero("final"), rh.Zero("logits", positions=rh.Positions.substring("last"))],
+    "erase": lambda: [Erase(SITE, VECTOR, VECTOR.flip(0), 0.5, decay=0.5, positions="generated")],
     "replace": lambda: [
         rh.Replace(SITE, VECTOR.float().expand(2, 16), positions=[0, -1]),
         rh.Replace(SITE, rh.FromPrompt("w4 w9", slice(None, 2), "resid_mid"), positions=slice(1, None, 2)),
