@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
+from math import inf, isfinite, log
 
 import numpy as np
 import pandas as pd
@@ -17,12 +17,10 @@ from rheostat.models.tokens import Prompt
 from rheostat.steering.plan import Steering, as_steering_plan
 from rheostat.steering.side_effects import Measure, SideEffects
 
-DOUBLINGS = 8
-"""Strengths per sweep while the budget is bracketed, each twice the one before."""
-MOST_DOUBLINGS = 28
-"""How far from the first strength, up or down, is looked."""
-SECTIONS = 4
-"""Parts into which a bracket is divided by one sweep."""
+FACTOR = 4.0
+"""Between neighbouring strengths while the budget is bracketed."""
+MOST_FACTORS = 14
+"""How many factors from the first strength, up or down, are looked at."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +29,11 @@ class Budget:
 
     measure: Measure
     most: float
+
+    @property
+    def none(self) -> float:
+        """The measure of a plan that changes nothing."""
+        return 0.0 if self.measure == "kl" else 1.0
 
 
 @dataclass(frozen=True)
@@ -100,9 +103,10 @@ def strength_for(
 ) -> StrengthSearch:
     """Find the largest strength whose side effect on neutral texts stays within a budget.
 
-    Strengths are doubled or halved until the budget lies between two, and the gap is then divided until both are within
-    the tolerance. All strengths of a round run as one sweep. Where the side effect is not monotone in strength, the
-    first crossing counts: no smaller strength that was tried exceeds the budget.
+    Strengths are quadrupled or quartered until the budget lies between two. The gap is then bisected, and narrowed
+    around the strength that interpolation names, until it is within the tolerance. The strengths of a round run as one
+    sweep. Where the side effect is not monotone in strength, the first crossing counts: no smaller strength that was
+    tried exceeds the budget.
 
     The texts are read, not written. So edits of generated tokens act on every token of a text but the first, and no
     strength decays: what is measured is the whole effect of the schedule's first token on all of them.
@@ -122,13 +126,13 @@ def strength_for(
         DirectionNotUsable, SiteNotFound, PositionNotFound, EditNotUsable, EditNotApplied
     """
     budget = _budget(max_kl, max_perplexity_ratio)
-    if not (isfinite(first) and first > 0 and 0 < tolerance < 1):
-        raise BadArgument(f"first={first} and tolerance={tolerance}: a strength above 0, and a share between 0 and 1.")
+    if not (isfinite(first) and first > 0 and 1e-3 <= tolerance < 1):
+        raise BadArgument(f"first={first} and tolerance={tolerance}: a strength above 0, and a share from 0.001.")
     plan = Plan(tuple(map(_while_reading, as_steering_plan(network, steering))))
     curve = SideEffects(network, plan, as_prompts(texts))
     low, high = _bracket(curve, budget, first)
     while low > 0 and high is not None and high / low > 1 + tolerance:
-        curve.measure([low * (high / low) ** (part / SECTIONS) for part in range(1, SECTIONS)])
+        curve.measure(_between(curve, budget, low, high, tolerance))
         low, high = _crossing(curve, budget)
     table = curve.table(seed=seed)
     return StrengthSearch(
@@ -145,19 +149,37 @@ def strength_for(
 
 
 def _bracket(curve: SideEffects, budget: Budget, first: float) -> tuple[float, float | None]:
-    """Measure doublings and halvings until one strength is within the budget and the next is not."""
-    lowest, highest = -DOUBLINGS // 2, DOUBLINGS // 2
-    curve.measure([first * 2.0**power for power in range(lowest, highest)])
+    """Measure ever larger and smaller strengths until one is within the budget and the next is not."""
+    lowest, highest = -2, 1
+    curve.measure([first * FACTOR**power for power in range(lowest, highest + 1)])
     low, high = _crossing(curve, budget)
-    while high is None and highest < MOST_DOUBLINGS:
-        curve.measure([first * 2.0**power for power in range(highest, highest + DOUBLINGS)])
-        highest += DOUBLINGS
+    while high is None and highest < MOST_FACTORS:
+        curve.measure([first * FACTOR**power for power in range(highest + 1, highest + 5)])
+        highest += 4
         low, high = _crossing(curve, budget)
-    while low == 0 and lowest > -MOST_DOUBLINGS:
-        curve.measure([first * 2.0**power for power in range(lowest - DOUBLINGS, lowest)])
-        lowest -= DOUBLINGS
+    while low == 0 and lowest > -MOST_FACTORS:
+        curve.measure([first * FACTOR**power for power in range(lowest - 4, lowest)])
+        lowest -= 4
         low, high = _crossing(curve, budget)
     return low, high
+
+
+def _between(curve: SideEffects, budget: Budget, low: float, high: float, tolerance: float) -> list[float]:
+    """Return strengths inside a bracket: its middle, and two that enclose where the budget should be met.
+
+    Interpolation is linear in logarithms, where the KL of small changes is a line: it grows with the square.
+    """
+    inside = {(low * high) ** 0.5}
+    below, most, above = (
+        curve.value(budget.measure, low) - budget.none,
+        budget.most - budget.none,
+        curve.value(budget.measure, high) - budget.none,
+    )
+    if 0 < below < most < above < inf:
+        met = low * (high / low) ** (log(most / below) / log(above / below))
+        half = (1 + tolerance) ** 0.45  # two of these are just within the tolerance
+        inside |= {met / half, met * half}
+    return [strength for strength in sorted(inside) if low < strength < high]
 
 
 def _crossing(curve: SideEffects, budget: Budget) -> tuple[float, float | None]:
