@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from rheostat.report.folder import write_record
     from rheostat.sites.positions import Positions
     from rheostat.sites.site import Site
+    from rheostat.steering.budget import strength_for
+    from rheostat.steering.plan import steering_plan
+    from rheostat.steering.steer import steer
     from rheostat.studies.run import run_study
     from rheostat.sweeps.grids import adding_cells, combined_cells, scaling_cells
     from rheostat.sweeps.summary import summarise
@@ -95,6 +98,9 @@ _HOMES = {
     "read_pairs": "rheostat.directions.pairs",
     "run_study": "rheostat.studies.run",
     "scaling_cells": "rheostat.sweeps.grids",
+    "steer": "rheostat.steering.steer",
+    "steering_plan": "rheostat.steering.plan",
+    "strength_for": "rheostat.steering.budget",
     "summarise": "rheostat.sweeps.summary",
     "targets": "rheostat.sweeps.targets",
     "token_roles": "rheostat.tracing.attention_knockout",
@@ -150,6 +156,9 @@ __all__ = [
     "read_pairs",
     "run_study",
     "scaling_cells",
+    "steer",
+    "steering_plan",
+    "strength_for",
     "summarise",
     "targets",
     "token_roles",

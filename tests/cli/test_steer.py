@@ -78,6 +78,7 @@ def test_a_strength_is_found_for_a_budget_and_the_page_shows_it(type_in: Type, f
     assert typed.err == "wrote steer.html\n"
     page = Path("steer.html").read_text(encoding="utf-8")
     assert "Side effect on neutral text" in page and "equal length" in page
+    assert "Steered by power.safetensors." in page
     found = shown(type_in, "--direction", "power.safetensors", *budget)
     assert 0 < found["search"]["value"] <= 0.05
     assert f"strength {found['search']['strength']:g}" in found["edits"][0]

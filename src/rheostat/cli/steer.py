@@ -147,7 +147,8 @@ def command(
         if search is not None:
             print(search)
     if html is not None:
-        options.write(html, steered_page(found, search), overwrite=overwrite)
+        by = " − ".join(map(repr, contrast)) if contrast is not None else ", ".join(direction or ())
+        options.write(html, steered_page(found, search, by=by), overwrite=overwrite)
 
 
 def _check(

@@ -34,8 +34,14 @@ def dose_lines(found: Steered) -> str:
     return "\n".join(lines)
 
 
-def steered_page(found: Steered, search: StrengthSearch | None = None) -> str:
-    """Return the page of a steered run: texts side by side, the doses, and how the strength was chosen."""
+def steered_page(found: Steered, search: StrengthSearch | None = None, *, by: str = "") -> str:
+    """Return the page of a steered run: texts side by side, the doses, and how the strength was chosen.
+
+    Args:
+        found: the texts.
+        search: for the strength, if there was one.
+        by: what steers, in words.
+    """
     dose = f"Mean relative dose ‖Δ‖/‖h‖ of the steered texts: {number(found.relative_dose)}"
     if found.control_dose is not None:
         dose += f"; of the control: {number(found.control_dose)}"
@@ -49,7 +55,7 @@ def steered_page(found: Steered, search: StrengthSearch | None = None) -> str:
         figures["budget"], tables["strengths"] = search.profile(), search.curve
     return page(
         f"{found.model}, plain and steered",
-        intro="\n\n".join(str(edit) for edit in found.plan),
+        intro="\n\n".join([*([f"Steered by {by}."] if by else []), *map(str, found.plan)]),
         sections=sections,
         figures=figures,
         tables=tables,

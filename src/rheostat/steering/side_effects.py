@@ -36,6 +36,7 @@ class SideEffects:
         self._n_tokens = np.array([len(network.row(text)) for text in texts], dtype=np.float64)
         self._sums: dict[float, Values] = {}
         self.measure([0.0])
+        self._sums[0.0][:, 0] = 0.0  # a plan of strength 0 changes no bit; what was measured is float noise
 
     @property
     def n_texts(self) -> int:
