@@ -55,9 +55,9 @@ def test_the_next_larger_strength_exceeds_the_budget(edit, site, measure, budget
 
 
 def test_few_strengths_are_tried_where_the_side_effect_grows_with_the_square():
-    found = strength_for(load_toy("llama"), rh.Add("blocks.1.resid_post", VECTOR), TEXTS, max_kl=0.001)
+    found = strength_for(load_toy("llama"), rh.Add("blocks.1.resid_post", VECTOR), TEXTS, max_kl=0.01)
     assert len(found.curve) <= 1 + 4 + 2 * 3
-    assert found.value == pytest.approx(0.001, rel=0.1)
+    assert found.value == pytest.approx(0.01, rel=0.1)
 
 
 def test_the_search_finds_strengths_far_from_the_first():
