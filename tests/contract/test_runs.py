@@ -95,7 +95,7 @@ def test_rows_with_plans_of_their_own_equal_each_row_alone(core_model, data, row
     assert together.receipt.tokens == sum(len(plan) for plan in plans)
 
 
-@pytest.mark.parametrize("name", sorted(FORMS))
+@pytest.mark.parametrize("name", sorted(CHANGES))
 def test_every_edit_at_every_site_holds_in_batches_and_moves_the_output(model, name):
     rows = [[5, 9, 30, 12, 7], [44, 8], [17, 21, 60]]
     plain = model.run(rows).logits
@@ -124,7 +124,7 @@ def test_an_empty_plan_leaves_the_logits_bit_identical(model):
     assert torch.equal(model.run(row, rh.Plan(), logits_at="all").logits, plain)
 
 
-@pytest.mark.parametrize("name", sorted(FORMS))
+@pytest.mark.parametrize("name", sorted(CHANGES))
 def test_strength_zero_is_the_identity_bit_for_bit(model, name):
     rows = [[5, 9, 30, 12, 7], [44, 8]]
     plain = model.run(rows, logits_at="all").logits

@@ -121,7 +121,11 @@ _READERS: Mapping[Any, _Reader] = {
     str | None: _Reader("a text", lambda value: value is None or _is_text(value)),
     bool: _Reader("true or false", lambda value: isinstance(value, bool)),
     float: _Reader("a number", _is_number),
-    float | None: _Reader("a number", lambda value: value is None or _is_number(value)),
+    float | None: _Reader(
+        "a number",
+        lambda value: value is None or _is_number(value),
+        lambda _name, value, _tensors: None if value is None else float(value),
+    ),
     tuple[int, ...] | None: _Reader(
         "a list of whole numbers",
         lambda value: value is None or (isinstance(value, list) and all(map(_is_whole, value))),
