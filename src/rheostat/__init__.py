@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rheostat.edit.knockout import CutAttention
     from rheostat.edit.patching import Mix, Replace
     from rheostat.edit.plan import Plan
+    from rheostat.edit.projection import Piecewise, Project
     from rheostat.edit.source import FromPrompt
     from rheostat.engine.cells import Cell, patching_cells
     from rheostat.lenses.logit import LogitLens
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from rheostat.report.folder import write_record
     from rheostat.sites.positions import Positions
     from rheostat.sites.site import Site
+    from rheostat.steering.budget import strength_for
+    from rheostat.steering.plan import steering_plan
+    from rheostat.steering.steer import steer
     from rheostat.studies.run import run_study
     from rheostat.sweeps.grids import adding_cells, combined_cells, scaling_cells
     from rheostat.sweeps.summary import summarise
@@ -64,9 +68,11 @@ _HOMES = {
     "Loss": "rheostat.metrics.loss",
     "Mix": "rheostat.edit.patching",
     "Model": "rheostat.model",
+    "Piecewise": "rheostat.edit.projection",
     "Plan": "rheostat.edit.plan",
     "Positions": "rheostat.sites.positions",
     "Probability": "rheostat.metrics.tokens",
+    "Project": "rheostat.edit.projection",
     "Rank": "rheostat.metrics.tokens",
     "Replace": "rheostat.edit.patching",
     "RheostatError": "rheostat.base.errors",
@@ -92,6 +98,9 @@ _HOMES = {
     "read_pairs": "rheostat.directions.pairs",
     "run_study": "rheostat.studies.run",
     "scaling_cells": "rheostat.sweeps.grids",
+    "steer": "rheostat.steering.steer",
+    "steering_plan": "rheostat.steering.plan",
+    "strength_for": "rheostat.steering.budget",
     "summarise": "rheostat.sweeps.summary",
     "targets": "rheostat.sweeps.targets",
     "token_roles": "rheostat.tracing.attention_knockout",
@@ -117,9 +126,11 @@ __all__ = [
     "Loss",
     "Mix",
     "Model",
+    "Piecewise",
     "Plan",
     "Positions",
     "Probability",
+    "Project",
     "Rank",
     "Replace",
     "RheostatError",
@@ -145,6 +156,9 @@ __all__ = [
     "read_pairs",
     "run_study",
     "scaling_cells",
+    "steer",
+    "steering_plan",
+    "strength_for",
     "summarise",
     "targets",
     "token_roles",

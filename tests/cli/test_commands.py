@@ -345,14 +345,18 @@ def test_the_demonstration_writes_a_page_that_names_the_site_it_found(type_in: T
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "command", ["lens", "generate", "patch", "trace", "demo", "studies", "models", "sites", "check"]
+    "command", ["lens", "generate", "steer", "patch", "trace", "demo", "studies", "models", "sites", "check"]
 )
 def test_the_example_of_a_command_runs(type_in: Type, command: str):
     typed = type_in(*example(import_module(f"rheostat.cli.{command}")))
     assert typed.code == 0, typed.err
-    written = {"lens": "lens.html", "patch": "patch.html", "trace": "trace.html", "demo": "demo/index.html"}.get(
-        command
-    )
+    written = {
+        "lens": "lens.html",
+        "steer": "steer.html",
+        "patch": "patch.html",
+        "trace": "trace.html",
+        "demo": "demo/index.html",
+    }.get(command)
     assert written is None or Path(written).is_file()
 
 

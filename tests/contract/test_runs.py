@@ -16,8 +16,11 @@ TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}
 MOVED = 1e-4
 """What an edit must move some logit by, so that agreement within the tolerance means something."""
 
-CHANGES = ("add", "scale", "zero", "replace", "mix")
+CHANGES = ("add", "project", "piecewise", "scale", "zero", "erase", "replace", "mix")
 """Edits of activations."""
+NORM_KEPT = ", norm kept"
+FORMS = (*CHANGES, *(f"{name}{NORM_KEPT}" for name in ("add", "project", "piecewise")))
+"""The same with their options."""
 
 ROWS = st.lists(st.lists(st.integers(4, D_VOCAB - 1), min_size=2, max_size=9), min_size=2, max_size=4)
 POSITIONS = st.sampled_from(["last", "all", "prompt", 0, -2, slice(1, None), [1, 0]])
@@ -29,12 +32,16 @@ def kinds(model: rh.Model) -> list[str]:
 
 
 def an_edit(model: rh.Model, name: str, site: str, positions: object, seed: int, strength: float = 1.0) -> rh.Edit:
-    """Build an edit of any registered class at any site, with a value of the size of the activation there."""
+    """Build an edit of any form at any site, with a value of the size of the activation there."""
     shape = model.anatomy.shape(site.rpartition(".")[2])
     value = torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 2
     units = (0, 1) if name == "scale" else None  # a norm that follows undoes a common factor
-    arguments = {"add": (value,), "scale": (3.0,), "zero": (), "replace": (value,), "mix": ("w9 w4 w33", 1.5)}
-    return EDITS[name](site, *arguments[name], positions=positions, units=units, strength=strength)
+    arguments = {"scale": (3.0,), "zero": (), "erase": (value, value.flip(0), 0.5), "mix": ("w9 w4 w33", 1.5)}
+    kind, kept, _ = name.partition(NORM_KEPT)
+    options = {"keep_norm": True} if kept else {}
+    return EDITS[kind](
+        site, *arguments.get(kind, (value,)), positions=positions, units=units, strength=strength, **options
+    )
 
 
 def a_place(data: st.DataObject, model: rh.Model) -> str:
@@ -49,7 +56,7 @@ def test_every_registered_edit_is_covered_by_the_contract():
 @given(data=st.data(), rows=ROWS, positions=POSITIONS, seed=st.integers(0, 99))
 def test_a_ragged_batch_equals_each_row_alone_on_either_padding_side(core_model, data, rows, positions, seed):
     site = a_place(data, core_model)
-    edit = an_edit(core_model, data.draw(st.sampled_from(sorted(CHANGES))), site, positions, seed)
+    edit = an_edit(core_model, data.draw(st.sampled_from(sorted(FORMS))), site, positions, seed)
     plain = core_model.run(rows, logits_at="all").logits
     together = {
         side: core_model.run(
@@ -76,9 +83,7 @@ def test_a_ragged_batch_equals_each_row_alone_on_either_padding_side(core_model,
 def test_rows_with_plans_of_their_own_equal_each_row_alone(core_model, data, rows, seed):
     plans = [
         [
-            an_edit(
-                core_model, data.draw(st.sampled_from(sorted(CHANGES))), a_place(data, core_model), "last", seed + k
-            )
+            an_edit(core_model, data.draw(st.sampled_from(sorted(FORMS))), a_place(data, core_model), "last", seed + k)
             for k in range(data.draw(st.integers(0, 2)))
         ]
         for _ in rows

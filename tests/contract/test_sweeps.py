@@ -37,6 +37,9 @@ DONOR = [5, 9, 31, 12, 8, 44]
 VECTOR = torch.linspace(-1, 3, 16, dtype=torch.float64)
 """Not constant: a norm that subtracts the mean would undo it."""
 
+ALONG = ("add", "project", "piecewise")
+SWEPT = (*ALONG, "erase", "replace", "scale", "zero")
+"""Edits that cells are drawn from."""
 PROMPTS = st.lists(st.lists(st.integers(4, D_VOCAB - 1), min_size=2, max_size=9), min_size=1, max_size=2)
 POSITIONS = st.sampled_from(["last", "all", "prompt", 0, -2, slice(1, None), [1, 0]])
 
@@ -69,13 +72,21 @@ def an_edit(draw: Callable[[st.SearchStrategy], object], model: rh.Model) -> rh.
     kind = draw(st.sampled_from(kinds))
     block = draw(st.sampled_from([*range(N_BLOCKS), "*"]))
     site = f"blocks.{block}.{kind}" if kind in offered(model) else kind
-    name = draw(st.sampled_from(["add", "replace", "scale", "zero"]))
+    name = draw(st.sampled_from([*SWEPT]))
     generator = torch.Generator().manual_seed(draw(st.integers(0, 99)))
     value = torch.randn(model.anatomy.shape(kind), generator=generator, dtype=torch.float64) * 2
-    arguments = {"add": (value,), "scale": (3.0,), "zero": (), "replace": (value,)}[name]
+    arguments = {"scale": (3.0,), "zero": (), "erase": (value, value.flip(0))}.get(name, (value,))
     strength = draw(st.sampled_from([1.0, 0.5, 0.0]))
-    units = draw(st.sampled_from([None, (1, 0)]))
-    return EDITS[name](site, *arguments, positions=draw(POSITIONS), units=units, strength=strength)
+    units = draw(st.sampled_from([None, (1, 0)])) if name != "erase" else None
+    positions = draw(POSITIONS)
+    options = {"decay": 0.5} if positions == "all" else {}  # which a prompt does not feel
+    if name in ALONG:
+        options["keep_norm"] = draw(st.booleans())
+    return EDITS[name](site, *arguments, positions=positions, units=units, strength=strength, **options)
+
+
+def test_every_registered_edit_is_swept():
+    assert {*SWEPT, "mix", "cut_attention"} == set(EDITS)  # these two have tests of their own
 
 
 @EXAMPLES

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 import rheostat as rh
 from rheostat.base.errors import BadArgument, EditNotUsable, FileNotUsable, WouldOverwrite
+from rheostat.edit.erasure import Erase
 from rheostat.edit.registry import EDITS
 from tests.contract.conftest import load_toy
 
@@ -23,8 +24,17 @@ def activations() -> rh.Activations:
 
 EXAMPLES = {
     "add": lambda: [rh.Add(SITE, VECTOR, strength=-0.5), rh.Add(SITE, activations(), positions="generated")],
+    "project": lambda: [
+        rh.Project(SITE, VECTOR, strength=0.5, decay=0.9),
+        rh.Project("blocks.0.heads", VECTOR.view(4, 4), units=(1,), keep_norm=True, positions="prompt"),
+    ],
+    "piecewise": lambda: [
+        rh.Piecewise(SITE, VECTOR, positions=rh.Positions.generated(5), decay=0.25, keep_norm=True),
+        rh.Piecewise(SITE, rh.FromPrompt("w4")),
+    ],
     "scale": lambda: [rh.Scale("blocks.*.heads", 0.1, units=(3, 0), positions=-2)],
     "zero": lambda: [rh.Zero("final"), rh.Zero("logits", positions=rh.Positions.substring("last"))],
+    "erase": lambda: [Erase(SITE, VECTOR, VECTOR.flip(0), 0.5, decay=0.5, positions="generated")],
     "replace": lambda: [
         rh.Replace(SITE, VECTOR.float().expand(2, 16), positions=[0, -1]),
         rh.Replace(SITE, rh.FromPrompt("w4 w9", slice(None, 2), "resid_mid"), positions=slice(1, None, 2)),
@@ -70,6 +80,9 @@ def test_a_vector_keeps_its_bits_and_its_dtype_in_a_file(dtype, suffix, tmp_path
         {"positions": "last"},
         {"units": (1,)},
         {"strength": 0.5},
+        {"keep_norm": True},
+        {"decay": 0.5},
+        {"positions": rh.Positions.generated(3)},
     ],
 )
 def test_edits_are_equal_by_content_and_differ_in_every_field(change):
@@ -107,6 +120,7 @@ def test_plans_add_up_and_leave_their_parts_alone():
         lambda: rh.Zero(SITE, strength=float("nan")),
         lambda: rh.Scale(SITE, float("inf")),
         lambda: rh.Zero(SITE, positions=""),
+        lambda: rh.Zero(SITE, decay=float("nan")),
     ],
 )
 def test_settings_that_are_no_values_are_refused_at_once(build):

@@ -80,7 +80,18 @@ def test_a_substring_in_token_ids_needs_a_text():
 
 @pytest.mark.parametrize(
     "asked",
-    ["last", "generated", 3, -1, [2, -1], slice(1, None), slice(None, -1, 2), "Paris", Positions.substring("all")],
+    [
+        "last",
+        "generated",
+        Positions.generated(3),
+        3,
+        -1,
+        [2, -1],
+        slice(1, None),
+        slice(None, -1, 2),
+        "Paris",
+        Positions.substring("all"),
+    ],
 )
 def test_positions_survive_json(asked):
     positions = Positions.parse(asked)
@@ -88,7 +99,19 @@ def test_positions_survive_json(asked):
 
 
 @pytest.mark.parametrize(
-    "data", [None, 3, "Paris", {}, {"substring": ""}, {"index": "1"}, {"slice": ["a", None, None]}, {"offset": 2}]
+    "data",
+    [
+        None,
+        3,
+        "Paris",
+        {},
+        {"substring": ""},
+        {"index": "1"},
+        {"slice": ["a", None, None]},
+        {"offset": 2},
+        {"generated": 0},
+        {"generated": True},
+    ],
 )
 def test_json_that_names_no_positions_is_refused(data):
     with pytest.raises(BadArgument, match="names no positions"):

@@ -17,6 +17,7 @@ from rheostat.cli import (
     run,
     runs,
     sites,
+    steer,
     studies,
     trace,
 )
@@ -49,7 +50,21 @@ def common(version: VersionOption = False) -> None:
     """Take the options that stand before the command."""
 
 
-for module in (lens, generate, patch, trace, directions, demo, run, studies, models, sites, check, claims):
+for module in (
+    lens,
+    generate,
+    steer,
+    directions,
+    patch,
+    trace,
+    demo,
+    run,
+    studies,
+    models,
+    sites,
+    check,
+    claims,
+):
     name = module.__name__.rpartition(".")[2]
     app.command(name=name, epilog=module.EXAMPLE)(module.command)
 

@@ -5,26 +5,18 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
+from rheostat.edit.along import AlongVector
 from rheostat.edit.edit import Edit, finite
-from rheostat.edit.source import Source
 
 
 @dataclass(frozen=True, eq=False)
-class Add(Edit):
+class Add(AlongVector):
     """h + strength · v: activation addition (Turner et al. 2023, arXiv 2308.10248)."""
 
-    vector: Source
-
-    @property
-    def source(self) -> Source:
-        """The vector."""
-        return self.vector
-
-    def change(
-        self, activation: Float[Tensor, "token *site"], value: Float[Tensor, "..."] | None
+    def move(
+        self, activation: Float[Tensor, "token *site"], value: Float[Tensor, "..."]
     ) -> Float[Tensor, "token *site"]:
         """Add the scaled value."""
-        assert value is not None
         return activation + (value if self.strength == 1 else self.strength * value)
 
 

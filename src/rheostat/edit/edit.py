@@ -9,7 +9,7 @@ import json
 import math
 import operator
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar
 
 import torch
@@ -33,6 +33,9 @@ class Edit(ABC):
     """Coordinates to change: dimensions, neurons, or heads at a `heads` site; None: all."""
     strength: float = field(default=1.0, kw_only=True)
     """0 is the identity, bit for bit."""
+    decay: float | None = field(default=None, kw_only=True)
+    """Strength fades over the text that the model writes: its token n, counted from 0, is edited at strength · decayⁿ,
+    the prompt's tokens at the whole strength. Above 0, below 1; a half-life of k tokens is 0.5 ** (1 / k)."""
 
     name: ClassVar[str]
 
@@ -57,6 +60,7 @@ class Edit(ABC):
                     f"{self.name} at {site}: units=() leaves nothing to change. Leave it out for all units."
                 )
         object.__setattr__(self, "strength", finite(self, "strength"))
+        self._check_decay()
         source: object = self.source
         if source is not None and not isinstance(source, Tensor | Activations | FromPrompt):
             hint = "a text: FromPrompt('…')" if isinstance(source, str) else "an array or list: torch.tensor(…)"
@@ -77,6 +81,22 @@ class Edit(ABC):
             activation: (token, …site), already restricted to `units`.
             value: broadcastable to it; None for edits without a source. Never called with strength 0.
         """
+
+    def faded(self, n_written: int) -> "Edit":
+        """Return the edit of the token that the model writes after `n_written` others."""
+        return self if self.decay is None else replace(self, strength=self.strength * self.decay**n_written, decay=None)
+
+    def _check_decay(self) -> None:
+        if self.decay is None:
+            return
+        object.__setattr__(self, "decay", finite(self, "decay"))
+        if not 0 < self.decay < 1:
+            raise BadArgument(f"{self.name} at {self.site}: decay {self.decay:g} is not above 0 and below 1.")
+        if not self.where.reaches_generated:
+            raise EditNotUsable(
+                f"{self.name} at {self.site}: decay says nothing at positions {self.where}: the model writes no token "
+                "there. Give positions='generated' or 'all', or leave decay out."
+            )
 
     @property
     def where(self) -> Positions:
@@ -103,7 +123,7 @@ class Edit(ABC):
             elif isinstance(value, FromPrompt):
                 positions = Positions.parse(value.positions).to_json()
                 settings[one.name] = {"prompt": value.prompt, "positions": positions, "kind": value.kind}
-            elif value is not None:
+            elif value is not None and value is not False:  # what is off stands in no file
                 settings[one.name] = list(value) if isinstance(value, tuple) else value
         return settings, tensors
 
@@ -125,7 +145,8 @@ class Edit(ABC):
     def __str__(self) -> str:
         units = f", {len(self.units)} units" if self.units else ""
         strength = f", strength {self.strength:g}" if self.strength != 1 else ""
-        return f"{self.name} at {self.site}, positions {self.where}{units}{strength}"
+        decay = f", decay {self.decay:g}" if self.decay is not None else ""
+        return f"{self.name} at {self.site}, positions {self.where}{units}{strength}{decay}"
 
 
 def finite(edit: Edit, setting: str) -> float:

@@ -7,7 +7,7 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
-from rheostat.base.errors import BadArgument
+from rheostat.base.errors import BadArgument, EditNotUsable
 from rheostat.edit.edit import Edit
 from rheostat.sites.positions import Positions, PositionsLike
 
@@ -31,6 +31,8 @@ class CutAttention(Edit):
         object.__setattr__(self, "keys", Positions.parse(self.keys))
         if not 0 <= self.strength <= 1:
             raise BadArgument(f"{self.name} at {self.site}: strength {self.strength:g} is not between 0 and 1.")
+        if self.decay is not None:
+            raise EditNotUsable(f"{self.name} at {self.site}: a cut does not fade. Leave decay out.")
 
     @property
     def hidden(self) -> Positions:

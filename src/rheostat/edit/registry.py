@@ -16,11 +16,14 @@ from rheostat.edit.edit import Edit
 from rheostat.edit.erasure import Erase
 from rheostat.edit.knockout import CutAttention
 from rheostat.edit.patching import Mix, Replace
+from rheostat.edit.projection import Piecewise, Project
 from rheostat.edit.source import FromPrompt, Source
 from rheostat.sites.positions import Positions, PositionsLike
 from rheostat.sites.site import SiteLike
 
-EDITS: Mapping[str, type[Edit]] = {edit.name: edit for edit in (Add, Scale, Zero, Erase, Replace, Mix, CutAttention)}
+EDITS: Mapping[str, type[Edit]] = {
+    edit.name: edit for edit in (Add, Project, Piecewise, Scale, Zero, Erase, Replace, Mix, CutAttention)
+}
 
 Tensors = Mapping[str, Tensor]
 
@@ -116,7 +119,13 @@ _READERS: Mapping[Any, _Reader] = {
     SiteLike: _Reader("a text", _is_text),
     str: _Reader("a text", _is_text),
     str | None: _Reader("a text", lambda value: value is None or _is_text(value)),
+    bool: _Reader("true or false", lambda value: isinstance(value, bool)),
     float: _Reader("a number", _is_number),
+    float | None: _Reader(
+        "a number",
+        lambda value: value is None or _is_number(value),
+        lambda _name, value, _tensors: None if value is None else float(value),
+    ),
     tuple[int, ...] | None: _Reader(
         "a list of whole numbers",
         lambda value: value is None or (isinstance(value, list) and all(map(_is_whole, value))),

@@ -166,3 +166,21 @@ def change(edit: Edit, old: Tensor, value: Tensor | None) -> Tensor:
     if value is not None and value.shape[axis] == old.shape[axis]:
         value = value.index_select(axis, units)
     return old.index_copy(axis, units, edit.change(part, value))
+
+
+def change_faded(edit: Edit, old: Tensor, value: Tensor | None, written: Tensor) -> Tensor:
+    """Return the new activations of the chosen tokens where strength decays.
+
+    Args:
+        edit: with a decay.
+        old: (token, …site)
+        value: (token, …site), or (1, …site) for all.
+        written: (token,) how many tokens the model wrote before each.
+    """
+    new, written = old.clone(), written.to(old.device)
+    for n_written in written.unique().tolist():
+        faded, chosen = edit.faded(n_written), written == n_written
+        if faded.strength != 0:  # it has not faded to nothing
+            own = value if value is None or len(value) == 1 else value.to(old.device)[chosen]
+            new[chosen] = change(faded, old[chosen], own)
+    return new

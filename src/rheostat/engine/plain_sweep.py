@@ -79,8 +79,10 @@ def sweep_outputs(
 def _check(cells: Sequence[Cell]) -> None:
     for index, cell in enumerate(cells):
         for edit in cell.plan:
-            if edit.where.kind != "all":
-                raise EditNotUsable(f"cell {index}: {edit}: a plain module has no token positions. Leave them out.")
+            if edit.where.kind != "all" or edit.decay is not None:
+                raise EditNotUsable(
+                    f"cell {index}: {edit}: a plain module has no token positions. Leave positions and decay out."
+                )
             if isinstance(edit.source, FromPrompt):
                 raise EditNotUsable(f"cell {index}: {edit}: a plain module reads no text. Give a tensor.")
 

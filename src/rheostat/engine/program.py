@@ -15,7 +15,17 @@ from rheostat.base.errors import EditNotUsable
 from rheostat.edit.edit import Edit
 from rheostat.edit.knockout import CutAttention
 from rheostat.edit.plan import Plan
-from rheostat.engine.binding import ReadPrompt, Values, as_grid, change, check_count, check_units, edited_sites, gather
+from rheostat.engine.binding import (
+    ReadPrompt,
+    Values,
+    as_grid,
+    change,
+    change_faded,
+    check_count,
+    check_units,
+    edited_sites,
+    gather,
+)
 from rheostat.engine.clock import Clock
 from rheostat.engine.mask import Cut, cut_out, first_blind, visible
 from rheostat.engine.receipt import Receipt, Tally, close
@@ -118,8 +128,8 @@ class Program:
         shape = None if site.kind == "module" else self._network.body.shape(site.kind)
         check_units(edit, site, shape)
         value = values.of(edit, site)
-        if self._network.anatomy is None and edit.where.kind != "all":
-            raise EditNotUsable(f"{edit}: a plain module has no token positions. Leave positions out.")
+        if self._network.anatomy is None and (edit.where.kind != "all" or edit.decay is not None):
+            raise EditNotUsable(f"{edit}: a plain module has no token positions. Leave positions and decay out.")
         if self._rows is not None:
             self._check_counts(edit, site, members, value)
         elif edit.where.kind == "substring":
@@ -147,7 +157,7 @@ class Program:
         return grid.reshape(tensor.shape) if changed and not in_place else None
 
     def _fire(self, step: _Step, grid: Tensor, clock: Clock, *, in_place: bool) -> Tensor | None:
-        whole = step.edit.where.kind == "all" and step.members is None and clock.all_valid
+        whole = step.edit.where.kind == "all" and step.members is None and clock.all_valid and step.edit.decay is None
         if whole and step.value is not None and step.value.shape[0] * step.value.shape[1] > 1:
             whole = False
         if whole:
@@ -168,7 +178,11 @@ class Program:
         if step.edit.strength == 0:
             step.tally.add(rows, old, old)
             return None
-        new = change(step.edit, old, value)
+        if step.edit.decay is None:
+            new = change(step.edit, old, value)
+        else:
+            written = self._written(clock, clock.positions)[:, -grid.shape[1] :]
+            new = change_faded(step.edit, old, value, written[batch_index, column])
         step.tally.add(rows, old, new)
         if in_place:
             if whole:
@@ -242,7 +256,13 @@ class Program:
         table = self._table(where, step.members, clock)
         rows = clock.rows(table.shape[0])
         found = table[rows[:, None], positions.clamp(max=table.shape[1] - 1)]
+        if where.kind == "generated" and where.value is not None:
+            valid = valid & (self._written(clock, positions) < where.value)
         return torch.where(valid, found, -1)
+
+    def _written(self, clock: Clock, positions: Tensor) -> Tensor:
+        """Return, per token at these positions, how many the model wrote before it; 0 in the prompt."""
+        return (positions - clock.prompt_lengths()[:, None]).clamp(min=0)
 
     def _table(self, where: Positions, members: tuple[int, ...] | None, clock: Clock) -> Tensor:
         """Return (row, position) → ordinal of the chosen token or −1; the last column stands for generated tokens.

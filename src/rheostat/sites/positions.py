@@ -19,14 +19,14 @@ _KEYWORDS: dict[str, Keyword] = {"all": "all", "prompt": "prompt", "generated": 
 class Positions:
     """Which tokens of a row.
 
-    `all`: every token, generated ones too. `prompt`: the prompt's. `generated`: those that the model wrote. `last`: the
-    prompt's last. `index`, `indices`, `slice`: counted within the prompt, negative ones from its end. `substring`: the
-    prompt's tokens that cover a text.
+    `all`: every token, generated ones too. `prompt`: the prompt's. `generated`: those that the model wrote, or the
+    first few of them. `last`: the prompt's last. `index`, `indices`, `slice`: counted within the prompt, negative ones
+    from its end. `substring`: the prompt's tokens that cover a text.
     """
 
     kind: Literal["all", "prompt", "generated", "last", "index", "indices", "slice", "substring"]
     value: Any = None
-    """Index: int; indices: tuple of int; slice: (start, stop, step); substring: str."""
+    """Index: int; indices: tuple of int; slice: (start, stop, step); substring: str; generated: None or how many."""
 
     @classmethod
     def parse(cls, asked: PositionsLike) -> "Positions":
@@ -53,6 +53,17 @@ class Positions:
     def substring(cls, text: str) -> "Positions":
         """The tokens that cover `text`, also where it is spelled like a keyword."""
         return cls("substring", text)
+
+    @classmethod
+    def generated(cls, first: int) -> "Positions":
+        """The first so many tokens that the model writes.
+
+        Raises:
+            BadArgument: fewer than one.
+        """
+        if _as_index(first) < 1:
+            raise BadArgument(f"positions: the first {first} generated tokens are none. Give at least 1.")
+        return cls("generated", _as_index(first))
 
     @property
     def reaches_generated(self) -> bool:
@@ -94,7 +105,7 @@ class Positions:
 
     def to_json(self) -> object:
         """Return a JSON value that `from_json` reads back."""
-        if self.kind in _KEYWORDS:
+        if self._is_keyword:
             return self.kind
         value = list(self.value) if isinstance(self.value, tuple) else self.value
         return {self.kind: value}
@@ -112,6 +123,8 @@ class Positions:
             ((kind, value),) = data.items()
             if kind == "substring" and isinstance(value, str) and value:
                 return cls("substring", value)
+            if kind == "generated" and isinstance(value, int) and not isinstance(value, bool) and value > 0:
+                return cls.generated(value)
             if kind == "index" and isinstance(value, int):
                 return cls("index", value)
             if kind == "indices" and isinstance(value, list) and all(isinstance(one, int) for one in value):
@@ -122,9 +135,15 @@ class Positions:
             f'{data!r} names no positions: one of {", ".join(_KEYWORDS)}, or {{"index": 3}} and the like.'
         )
 
+    @property
+    def _is_keyword(self) -> bool:
+        return self.kind in _KEYWORDS and self.value is None
+
     def __str__(self) -> str:
-        if self.kind in _KEYWORDS:
+        if self._is_keyword:
             return self.kind
+        if self.kind == "generated":
+            return f"first {self.value} generated"
         if self.kind == "slice":
             start, stop, step = ("" if one is None else str(one) for one in self.value)
             return f"[{start}:{stop}{':' + step if step else ''}]"
