@@ -128,7 +128,7 @@ class Direction:
     def __mul__(self, factor: float) -> "Direction":
         known = self.calibration
         if known is not None and factor < 0:
-            known = Calibration(-known.positive, -known.negative, known.spread)
+            known = Calibration(-known.negative, -known.positive, known.spread)  # the classes change places
         concept = f"−{self.concept}" if factor == -1 else f"{factor:g}·{self.concept}"
         return replace(self, vector=self.vector * factor, concept=concept, calibration=known)
 
