@@ -102,12 +102,11 @@ def _write_files(
     if html is not None:
         from rheostat.report.page import page
 
-        figures = {strip.name: strip, grid.name: grid}
         content = page(
             f"How much {reading.concept} {reading.model} reads",
             intro="Each token is coloured by its score: +1 is the mean of the texts with more of the concept, −1 that "
             "of the texts with less. The number below a token is its score.",
-            figures=figures,
+            figures={strip.name: strip, grid.name: grid},
             tables={"scores": reading.table[COLUMNS]},
         )
         options.write(html, content, overwrite=overwrite)
