@@ -66,7 +66,7 @@ def record(**given) -> Record:
         ),
         "sections": (Section("h", "t", ("profile", "grid"), ("scores",)),),
         "tables": {"scores": pd.DataFrame({"token": ["a", None], "rank": [1, 2], "value": [0.1, np.nan]})},
-        "figures": {"profile": PROFILE, "grid": GRID, "scatter": SCATTER, "diagram": DIAGRAM},
+        "figures": {"profile": PROFILE, "grid": GRID, "scatter": SCATTER, "diagram": DIAGRAM, "tokens": TOKENS},
     }
     return Record(**{**fields, **given})
 
