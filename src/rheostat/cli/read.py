@@ -15,16 +15,13 @@ if TYPE_CHECKING:
 COLUMNS = ["site", "block", "position", "token", "score"]
 """What --json and --csv give of each row."""
 
-EXAMPLE = (
-    'Example: rheostat read "What a lovely day, she said, and wept." --direction happiness.safetensors '
-    "--block 18 --html read.html"
-)
+EXAMPLE = 'Example: rheostat read "Lyon is a city in France." --direction truth.safetensors --block 18 --html read.html'
 
 
 def command(
     text: Annotated[str, typer.Argument(help="The text to read.")],
     direction: Annotated[
-        Path, typer.Option(help="A file of directions (.safetensors), as rheostat.Directions.save writes it.")
+        Path, typer.Option(help="Directions (.safetensors) that `rheostat directions` or Directions.save wrote.")
     ],
     block: Annotated[
         str | None,
