@@ -91,5 +91,5 @@ def _word(piece: Piece) -> str:
 
 def _width(text: str, size: float) -> float:
     """Return the width of a text in inches."""
-    points: float = text_to_path.get_text_width_height_descent(text, FontProperties(FONT, size=size), False)[0]
+    points: float = text_to_path.get_text_width_height_descent(text, FontProperties(family=FONT, size=size), False)[0]
     return points / 72
