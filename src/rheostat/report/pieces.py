@@ -40,9 +40,14 @@ def pieces(strip: TokenStrip) -> list[TextPieces]:
         if not found or found[-1][0] != label:
             found.append((label, []))
         framed = strip.threshold is not None and bool(value > strip.threshold)
-        shown = number(float(value), digits=2, sign=strip.centre is not None)
+        shown = number(float(value), digits=2) if strip.centre is None else signed(float(value))
         found[-1][1].append(Piece(printable(token) or "∅", float(value), shown, framed))
     return [TextPieces(label, tuple(each)) for label, each in found]
+
+
+def signed(value: float) -> str:
+    """Return a value with its sign and at most two decimals: all are about as wide."""
+    return number(value) if not math.isfinite(value) else f"{value:+.{2 if abs(value) < 10 else 0}f}"
 
 
 def legend(strip: TokenStrip) -> str:
