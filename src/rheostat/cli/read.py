@@ -40,7 +40,7 @@ def command(
     device: options.DeviceOption = "cpu",
     attention: options.AttentionOption = None,
 ) -> None:
-    """Read how much of a concept each token of a text holds.
+    """Show how much of a concept each token holds.
 
     Scores are calibrated: +1 is the mean of the texts with more of the concept, -1 that of the texts with less.
     Shows the text in coloured tokens; page and pictures also show every token at every block.

@@ -83,7 +83,7 @@ class Clusters:
             y_label="accuracy, share; silhouette",
             table=pd.concat(parts, ignore_index=True),
             note=f"n = {first['n']} texts in {first['n_groups']} groups, which are never split between centroids and "
-            "test. Bars: 95 % bootstrap interval over groups; of shuffled labels up to the 97.5 % quantile.",
+            "test. Bands: 95 % bootstrap interval over groups; of shuffled labels up to the 97.5 % quantile.",
             reference={"commonest label": self.chance},
         )
 

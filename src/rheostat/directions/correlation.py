@@ -62,7 +62,7 @@ class Correlation:
             x_label="block",
             y_label="Spearman's rank correlation",
             table=pd.concat(parts, ignore_index=True),
-            note="Bars: 95 % bootstrap intervals over texts.",
+            note="Bands: 95 % bootstrap intervals over texts.",
             reference={"chance, 97.5 %": chance, "chance, 2.5 %": -chance},
         )
 

@@ -63,8 +63,8 @@ class Separation:
             x_label="block",
             y_label="AUROC on texts not fitted on",
             table=pd.concat(parts, ignore_index=True),
-            note=f"n = {first['n_positive']} and {first['n_negative']} texts in {first['n_groups']} groups; bars: 95 % "
-            f"bootstrap intervals over groups. The number of tokens alone: {self.length:.2f}.",
+            note=f"n = {first['n_positive']} and {first['n_negative']} texts in {first['n_groups']} groups; bands: "
+            f"95 % bootstrap intervals over groups. The number of tokens alone: {self.length:.2f}.",
             reference={"chance": 0.5},
         )
 
