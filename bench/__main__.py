@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from bench import attribution, capture, generate, generation_sweep, lens, machine, rows, sweep
+from bench import attribution, capture, directions, generate, generation_sweep, lens, machine, rows, sweep
 from bench.outcome import Outcome
 from rheostat.base.errors import RheostatError
 from rheostat.base.files import atomic_file
@@ -21,13 +21,17 @@ from rheostat.model import Model, load
 BENCHMARKS: Mapping[str, Callable[..., list[Outcome]]] = {
     "attribution": attribution.run,
     "capture": capture.run,
+    "directions": directions.run,
     "generate": generate.run,
     "generation_sweep": generation_sweep.run,
     "lens": lens.run,
     "rows": rows.run,
     "sweep": sweep.run,
 }
-LONG: Mapping[str, Callable[..., list[Outcome]]] = {"sweep-long": sweep.run_long}
+LONG: Mapping[str, Callable[..., list[Outcome]]] = {
+    "directions-long": directions.run_long,
+    "sweep-long": sweep.run_long,
+}
 """Run when asked for."""
 RECORD = Path("build/bench.json")
 N_THREADS = 1

@@ -8,9 +8,10 @@ import torch
 
 import rheostat as rh
 from bench import __main__ as command
-from bench import capture, floor, generate, generation_sweep, lens, page, rows, sweep, where
+from bench import capture, directions, floor, generate, generation_sweep, lens, page, rows, sweep, where
 from rheostat.lenses import reading
 from rheostat.models.toy import toy
+from tests.contract.conftest import word_tokenizer
 
 
 @pytest.fixture(autouse=True)
@@ -25,9 +26,15 @@ def model() -> rh.Model:
     return rh.load(toy("llama"))
 
 
+@pytest.fixture(scope="module")
+def worded() -> rh.Model:
+    """For benchmarks that need texts."""
+    return rh.load(toy("llama"), tokenizer=word_tokenizer())
+
+
 @pytest.mark.parametrize("name", [*command.BENCHMARKS, *command.LONG])
-def test_every_benchmark_runs_and_agrees(model: rh.Model, name: str):
-    record = command.measure(model, [name], quick=True)
+def test_every_benchmark_runs_and_agrees(model: rh.Model, worded: rh.Model, name: str):
+    record = command.measure(worded if name.startswith("directions") else model, [name], quick=True)
     assert record["agrees"]
     assert any(outcome["checks"] for outcome in record["outcomes"])
     assert all(outcome["seconds"] > 0 and outcome["plain_seconds"] > 0 for outcome in record["outcomes"])
@@ -48,6 +55,12 @@ def test_a_plain_way_that_computes_something_else_is_noticed(model: rh.Model, mo
     else:
         monkeypatch.setattr(benchmark, "ours", lambda *arguments: true(*arguments) + 1)
     assert not all(outcome.agrees for outcome in benchmark.run(model, quick=True))
+
+
+def test_directions_that_point_elsewhere_are_noticed(worded: rh.Model, monkeypatch):
+    true = directions.ours
+    monkeypatch.setattr(directions, "ours", lambda *arguments: true(*arguments).flip(-1))
+    assert not any(outcome.agrees for outcome in directions.run(worded, quick=True))
 
 
 def test_a_lens_that_reads_other_tokens_is_noticed(model: rh.Model, monkeypatch):

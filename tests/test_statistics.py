@@ -9,6 +9,7 @@ from rheostat.metrics.statistics import (
     Interval,
     bootstrap,
     bootstrap_mean,
+    bootstrap_weights,
     cluster_spearman,
     paired_difference,
     partial_spearman,
@@ -86,7 +87,17 @@ def test_cells_of_one_prompt_do_not_count_as_independent_observations() -> None:
     assert (few.high - few.low) > 5 * (many.high - many.low)
 
 
+def test_all_draws_at_once_give_the_interval_of_one_by_one() -> None:
+    groups = np.random.default_rng(9).normal(0.3, 1, size=(30, 2))
+    slow = bootstrap(lambda drawn: float(drawn[:, 0].sum() / np.abs(drawn[:, 1]).sum()), groups, seed=4)
+    fast = bootstrap_weights(lambda weights: weights @ groups[:, 0] / (weights @ np.abs(groups[:, 1])), 30, seed=4)
+    assert fast.value == pytest.approx(slow.value)
+    assert (fast.low, fast.high) == pytest.approx((slow.low, slow.high), abs=0.02)
+
+
 def test_an_interval_needs_two_units() -> None:
+    with pytest.raises(BadArgument, match="at least 2 units"):
+        bootstrap_weights(lambda weights: weights.sum(-1), 1, seed=0)
     with pytest.raises(BadArgument, match="at least 2 units"):
         bootstrap_mean([1.0], seed=0)
     with pytest.raises(BadArgument, match="equal lengths"):

@@ -321,7 +321,7 @@ class Model(Network):
         method: str = "mean_difference",
         sites: "SiteLike | Sequence[SiteLike]" = SITES,
         positions: PositionsLike = "last",
-        held_out: float = 0.25,
+        held_out: int | float = 0.25,
         seed: int = 0,
         shuffles: int = 10,
         batch_size: int = 32,

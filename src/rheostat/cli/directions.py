@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from rheostat.base.errors import BadArgument
 from rheostat.cli import options
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ def command(
         str | None, typer.Option(help="What the positive texts have more of. Default: the file's name.")
     ] = None,
     method: Annotated[
-        Literal["mean_difference", "pca", "logistic", "leace", "token_embedding"], typer.Option(help="How to fit.")
+        Literal["mean_difference", "pca", "logistic", "leace", "token_embedding"],
+        typer.Option(help="mean_difference, pca, logistic, leace, or the baseline token_embedding."),
     ] = "mean_difference",
     site: Annotated[str, typer.Option(help="Where: a site or a pattern.")] = "blocks.*.resid_post",
     at: Annotated[
@@ -58,6 +60,8 @@ def command(
     options.check_output("--gguf", gguf, ".gguf", overwrite=overwrite)
     options.check_output("--png", png, ".png", overwrite=overwrite)
     options.check_output("--html", html, ".html", ".htm", overwrite=overwrite)
+    if held_out == 0 and (png or html):
+        raise BadArgument("--png and --html show held-out accuracy by block; with --held-out 0 there is none.")
     from rheostat.directions.pairs import read_pairs
 
     read = read_pairs(pairs)

@@ -23,7 +23,7 @@ class Calibration:
     """Mean projection of the positive class on the unit vector."""
     negative: float
     spread: float
-    """Standard deviation of projections within a class, pooled; NaN: unknown."""
+    """Standard deviation of projections within a class, pooled, of texts that nothing was fitted on; NaN: unknown."""
 
     @property
     def midpoint(self) -> float:
@@ -37,7 +37,7 @@ class Calibration:
 
     @property
     def effect_size(self) -> float:
-        """Distance between the classes in standard deviations within them (Cohen's d); NaN without a spread."""
+        """Distance between these means in spreads; NaN without one. A table's effect size is that of held-out texts."""
         return (self.positive - self.negative) / self.spread if self.spread else float("nan")
 
     def __neg__(self) -> "Calibration":
@@ -202,7 +202,7 @@ def _wide(vector: Tensor) -> Tensor:
     return vector.detach().cpu().double()
 
 
-def _times(factor: float, concept: str) -> str:
+def _times(factor: int | float, concept: str) -> str:
     """Return the name of a multiple; a sum or a multiple is put in brackets."""
     inside = f"({concept})" if any(sign in concept for sign in (" + ", " − ", "·")) or concept[:1] == "−" else concept
     if factor == -1:

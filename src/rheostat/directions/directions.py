@@ -113,11 +113,7 @@ class Directions(Mapping[str, Direction]):
                 table["shuffled"] - table["shuffled_sd"],
                 table["shuffled"] + table["shuffled_sd"],
             ),
-            "random directions": (
-                "random",
-                table["random"] - table["random_sd"],
-                table["random"] + table["random_sd"],
-            ),
+            "random directions": ("random", float("nan"), float("nan")),
         }
         parts = [
             pd.DataFrame({"x": table["block"], "value": table[column], "series": name, "low": low, "high": high})
@@ -131,8 +127,8 @@ class Directions(Mapping[str, Direction]):
             y_label="held-out accuracy",
             table=pd.concat(parts, ignore_index=True).dropna(subset=["value"]),
             note=(
-                f"{int(first['n'])} held-out items in {int(first['n_groups'])} groups. Bands: the direction's 95 % "
-                "bootstrap interval over groups; ± 1 standard deviation of the controls. Best by other held-out "
+                f"{int(first['n'])} held-out pairs or texts in {int(first['n_groups'])} groups. Bands: 95 % bootstrap "
+                "interval over groups; ± 1 standard deviation of the fits with shuffled labels. Best by other held-out "
                 f"texts: {best['site']}, here {best['accuracy']:.3f}."
             ),
             reference={"chance": 0.5},

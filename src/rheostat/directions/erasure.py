@@ -59,7 +59,7 @@ def fit_erasures(
 
 def _erase(site: str, fitted: Leace, shape: tuple[int, ...], positions: PositionsLike) -> Erase:
     difference, read = fitted.means.difference[0], fitted.vectors()[0]
-    if not float(difference.norm()) > 0:
+    if fitted.means.are_equal:
         raise DirectionNotUsable(f"at {site} both classes have the same mean: there is nothing linear to erase.")
     return Erase(
         site,

@@ -8,14 +8,14 @@ from scipy.stats import rankdata
 
 from rheostat.directions.direction import Calibration
 from rheostat.directions.texts import Division, Indices, LabelledTexts
-from rheostat.metrics.statistics import Interval, bootstrap
+from rheostat.metrics.statistics import Interval, bootstrap_weights
 
 Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class Projections:
-    """How far every held-out text reaches along unit vectors at one site. NaN for texts that were fitted on."""
+    """How far each held-out text reaches along unit vectors at one site, in the order of `Division.held_out`."""
 
     found: Numbers
     """(text)"""
@@ -40,18 +40,18 @@ def evaluate(
         midpoint: half way between the class means of the fitted texts: the threshold.
         seed: of the bootstrap over groups.
     """
-    part, scores = division.report, projections.found[division.report]
+    chosen, part = division.choice, division.report
+    known, scores = projections.found[: len(chosen)], projections.found[len(chosen) :]
     right = _right(texts, part, scores)
-    auroc = _auroc_by_group(texts, part, scores)
+    auroc = _auroc_by_group(texts, part, scores, seed=seed)
     above = ((scores > midpoint) == texts.positive[part]).astype(np.float64)
     intervals = {
         "accuracy": auroc if right is None else _mean_by_group(texts.groups[part[::2]], right, seed=seed),
         "threshold": _mean_by_group(texts.groups[part], above, seed=seed),
         "auroc": auroc,
     }
-    shuffled = [accuracy(texts, part, one[part]) for one in projections.shuffled.T]
-    random = [accuracy(texts, part, one[part]) for one in projections.random.T]
-    chosen = division.choice
+    shuffled = [accuracy(texts, part, one) for one in projections.shuffled[len(chosen) :].T]
+    random = [accuracy(texts, part, one) for one in projections.random[len(chosen) :].T]
     return {
         "accuracy": intervals["accuracy"].value,
         "low": intervals["accuracy"].low,
@@ -69,8 +69,8 @@ def evaluate(
         "auroc_high": intervals["auroc"].high,
         "n": float(len(part) // 2 if texts.paired else len(part)),
         "n_groups": float(intervals["auroc"].n),
-        "choice": accuracy(texts, chosen, projections.found[chosen]),
-        "choice_effect": calibration(texts, chosen, projections.found[chosen]).effect_size,
+        "choice": accuracy(texts, chosen, known),
+        "choice_effect": calibration(texts, chosen, known).effect_size,
     }
 
 
@@ -103,16 +103,11 @@ def _right(texts: LabelledTexts, part: Indices, scores: Numbers) -> Numbers | No
 def _mean_by_group(groups: Indices, values: Numbers, *, seed: int) -> Interval:
     """Return the mean of values, resampled over their groups."""
     _, number = np.unique(groups, return_inverse=True)
-    units = np.stack([np.bincount(number, values), np.bincount(number)], axis=1)
-    return bootstrap(_ratio_of_sums, units, seed=seed)
+    totals, counts = np.bincount(number, values), np.bincount(number)
+    return bootstrap_weights(lambda weights: weights @ totals / (weights @ counts), len(counts), seed=seed)
 
 
-def _ratio_of_sums(units: Numbers) -> float:
-    total, count = units.sum(axis=0)
-    return float(total / count)
-
-
-def _auroc_by_group(texts: LabelledTexts, part: Indices, scores: Numbers, *, seed: int = 0) -> Interval:
+def _auroc_by_group(texts: LabelledTexts, part: Indices, scores: Numbers, *, seed: int) -> Interval:
     """Return the AUROC, resampled over groups: positive and negative texts of drawn groups, each with each."""
     _, group = np.unique(texts.groups[part], return_inverse=True)
     n, positive = int(group.max()) + 1, texts.positive[part]
@@ -121,12 +116,12 @@ def _auroc_by_group(texts: LabelledTexts, part: Indices, scores: Numbers, *, see
     np.add.at(between, (group[positive][:, None], group[~positive][None, :]), won)
     counts = np.stack([np.bincount(group[positive], minlength=n), np.bincount(group[~positive], minlength=n)])
 
-    def auroc(drawn: Numbers) -> float:
-        weights = np.bincount(drawn.astype(np.int64), minlength=n)
-        pairs = float(np.prod(counts @ weights))
-        return float(weights @ between @ weights) / pairs if pairs else float("nan")
+    def auroc(weights: Numbers) -> Numbers:
+        pairs = (weights @ counts[0]) * (weights @ counts[1])
+        won = ((weights @ between) * weights).sum(-1)
+        return np.asarray(np.divide(won, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0))
 
-    return bootstrap(auroc, np.arange(n), seed=seed)
+    return bootstrap_weights(auroc, n, seed=seed)
 
 
 def _mean(values: list[float]) -> float:

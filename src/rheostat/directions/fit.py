@@ -43,7 +43,7 @@ class Settings:
     concept: str
     method: str
     positions: PositionsLike
-    held_out: float
+    held_out: int | float
     seed: int
     shuffles: int
     batch_size: int
@@ -57,7 +57,7 @@ def fit_directions(
     method: str = "mean_difference",
     sites: "SiteLike | Sequence[SiteLike]" = SITES,
     positions: PositionsLike = "last",
-    held_out: float = 0.25,
+    held_out: int | float = 0.25,
     seed: int = 0,
     shuffles: int = 10,
     batch_size: int = 32,
@@ -81,8 +81,8 @@ def fit_directions(
         batch_size: texts per forward pass.
 
     Returns:
-        Directions as long as the distance between the class means of the fitted texts along them, calibrated on the
-        held-out texts.
+        Directions as long as the distance between the class means of the fitted texts along them, calibrated by these
+        means and the spread of the held-out texts: adding a direction at strength 1 moves its score by 2.
 
     Raises:
         BadArgument: no such method, or a setting is outside its range.
@@ -104,7 +104,7 @@ def fit_directions_from_texts(
     method: str = "mean_difference",
     sites: "SiteLike | Sequence[SiteLike]" = SITES,
     positions: PositionsLike = "last",
-    held_out: float = 0.25,
+    held_out: int | float = 0.25,
     seed: int = 0,
     shuffles: int = 10,
     batch_size: int = 32,
@@ -145,15 +145,14 @@ def _fit(network: Network, texts: LabelledTexts, sites: Sequence[Site], settings
     division = divide(texts, held_out=settings.held_out, seed=settings.seed)
     fitted = _fit_sites(network, texts, sites, division, method, settings)
     if not len(division.held_out):
-        found = {name: one.direction(network, settings, one.fitted_calibration()) for name, one in fitted.items()}
-        return Directions(found)
+        return Directions({name: one.direction(network, settings) for name, one in fitted.items()})
     projections = _project(network, texts, sites, division, fitted, settings)
     found, rows = {}, []
     for site in sites:
         name, one, reached = str(site), fitted[str(site)], projections[str(site)]
-        held = division.held_out
-        found[name] = one.direction(network, settings, calibration(texts, held, reached.found[held]))
-        figures = evaluate(texts, division, reached, midpoint=one.fitted_calibration().midpoint, seed=settings.seed)
+        spread = calibration(texts, division.held_out, reached.found).spread
+        found[name] = one.direction(network, settings, spread=spread)
+        figures = evaluate(texts, division, reached, midpoint=one.calibration(spread).midpoint, seed=settings.seed)
         block = float("nan") if site.block is None else site.block
         rows.append({"site": name, "block": block, **figures, "length": found[name].length})
     return Directions(found, pd.DataFrame(rows))
@@ -169,9 +168,9 @@ class _Fitted:
     length: float
     means: ClassMeans
 
-    def direction(self, network: Network, settings: Settings, known: Calibration) -> Direction:
+    def direction(self, network: Network, settings: Settings, *, spread: float = float("nan")) -> Direction:
         vector = self.units[0] * self.length
-        if not float(vector.norm()) > 0:
+        if not float(vector.norm()) > 0 or self.means.are_equal:
             raise DirectionNotUsable(
                 f"{settings.concept!r} at {self.site}: both classes have the same mean, so no direction leads from one "
                 "to the other. Read other positions, or leave this site out."
@@ -184,13 +183,13 @@ class _Fitted:
             method=settings.method,
             model=network.name,
             weights=network.weight_hash,
-            calibration=known,
+            calibration=self.calibration(spread),
         )
 
-    def fitted_calibration(self) -> Calibration:
-        """Return where the fitted texts lie; how far they spread, their means do not say."""
+    def calibration(self, spread: float) -> Calibration:
+        """Return where the means of the fitted texts lie; how far texts spread, others must say."""
         positive, negative = (float(mean) for mean in self.means.means[:, 0] @ self.units[0])
-        return Calibration(positive, negative, float("nan"))
+        return Calibration(positive, negative, spread)
 
 
 def _fit_sites(
@@ -240,17 +239,20 @@ def _project(
 ) -> dict[str, Projections]:
     """Stream the held-out texts; of each site and text only the projections stay."""
     axes = {name: torch.cat([one.units, _random_units(one, settings.seed)]) for name, one in fitted.items()}
-    reached = {name: np.full((len(texts.texts), len(one)), np.nan) for name, one in axes.items()}
+    held = division.held_out
+    places = np.full(len(texts.texts), -1)
+    places[held] = np.arange(len(held))
+    reached = {name: np.full((len(held), len(one)), np.nan) for name, one in axes.items()}
     for batch in stream(
         network,
         texts,
-        division.held_out,
+        held,
         sites,
         positions=settings.positions,
         batch_size=settings.batch_size,
     ):
         for name, activation in batch.activations.items():
-            reached[name][batch.texts] = (activation @ axes[name].T).cpu().numpy()
+            reached[name][places[batch.texts]] = (activation @ axes[name].T).cpu().numpy()
     n = 1 + settings.shuffles
     return {name: Projections(one[:, 0], one[:, 1:n], one[:, n:]) for name, one in reached.items()}
 

@@ -26,7 +26,7 @@ PairLike: TypeAlias = "ContrastPair | tuple[str, str] | Mapping[str, Any]"
 """A pair, a tuple (positive, negative), or a dictionary in one of the formats of `as_pairs`."""
 
 
-def as_pairs(asked: "Iterable[PairLike] | Mapping[str, Any]") -> list[ContrastPair]:
+def as_pairs(asked: Iterable[Any] | Mapping[str, Any]) -> list[ContrastPair]:
     """Return contrast pairs from what other libraries use for them.
 
     Read are `(positive, negative)`, objects with these two attributes, `{positive, negative}`, the format of
@@ -38,7 +38,7 @@ def as_pairs(asked: "Iterable[PairLike] | Mapping[str, Any]") -> list[ContrastPa
         BadArgument: one is none of these, a text is empty, or both texts are equal; the message names its number.
     """
     listed = [asked] if isinstance(asked, Mapping) else asked
-    if isinstance(listed, str) or not isinstance(listed, Iterable):
+    if isinstance(listed, str):
         raise BadArgument(f"{listed!r} is no list of pairs. A pair is (text with more of the concept, text with less).")
     pairs = [_as_pair(one, number) for number, one in enumerate(_one_by_one(listed))]
     if not pairs:
@@ -58,7 +58,8 @@ def read_pairs(path: str | Path) -> list[ContrastPair]:
     except (OSError, UnicodeDecodeError) as error:
         raise FileNotUsable(f"{path} cannot be read as pairs: {error}") from error
     try:
-        return as_pairs(_listed(text) or list(_lines(text, path)))
+        listed = _listed(text)
+        return as_pairs(list(_lines(text, path)) if listed is None else listed)
     except BadArgument as error:
         raise BadArgument(f"{path}: {error}") from error
 
@@ -71,7 +72,7 @@ def _listed(text: str) -> list[Any] | None:
         found = json.loads(text)
     except json.JSONDecodeError:  # several lists, one per line
         return None
-    return [found] if all(isinstance(one, str) for one in found) else found
+    return [found] if found and all(isinstance(one, str) for one in found) else found
 
 
 def _lines(text: str, path: str | Path) -> Iterator[Any]:

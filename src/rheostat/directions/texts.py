@@ -102,7 +102,7 @@ def texts_of_classes(
     )
 
 
-def divide(texts: LabelledTexts, *, held_out: float, seed: int) -> Division:
+def divide(texts: LabelledTexts, *, held_out: int | float, seed: int) -> Division:
     """Divide texts by group: a share is held out, half of it for the choice of the site and half for the report.
 
     Raises:

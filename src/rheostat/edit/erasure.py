@@ -55,7 +55,8 @@ class Erase(Edit):
         assert value is not None
         read = self._read.to(activation)
         reading = torch.tensordot(activation, read, dims=read.dim()) - self.offset
-        return activation - self.strength * reading.reshape(-1, *(1,) * read.dim()) * value
+        changed: Tensor = activation - self.strength * reading.reshape(-1, *(1,) * read.dim()) * value
+        return changed
 
     @property
     def _vector(self) -> Tensor:

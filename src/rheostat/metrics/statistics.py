@@ -74,6 +74,24 @@ def bootstrap_mean(units: Sequence[float] | Values, *, seed: int, draws: int = 2
     return percentile_interval(float(values.mean()), values[chosen].mean(axis=1), n=n, level=level)
 
 
+def bootstrap_weights(
+    statistic: Callable[[Values], Values], n: int, *, seed: int, draws: int = 2000, level: float = 0.95
+) -> Interval:
+    """Return a statistic of n units with its interval, computed for all draws at once (for units of many items).
+
+    `statistic` maps weights (draw, unit), how often each unit was drawn, to one number per draw; NaN is left out.
+
+    Raises:
+        BadArgument: there are fewer than two units.
+    """
+    if n < 2:
+        raise BadArgument(f"a bootstrap needs at least 2 units, {n} given.")
+    chosen = np.random.default_rng(seed).integers(0, n, size=(draws, n))
+    weights = np.zeros((draws, n))
+    np.add.at(weights, (np.arange(draws)[:, None], chosen), 1)
+    return percentile_interval(float(statistic(np.ones((1, n)))[0]), statistic(weights), n=n, level=level)
+
+
 def paired_difference(
     effect: Sequence[float] | Values, control: Sequence[float] | Values, *, seed: int, draws: int = 2000
 ) -> Interval:

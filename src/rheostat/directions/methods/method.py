@@ -9,6 +9,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
+_ROUNDING = 1e-13
+"""Of sums of a float64 activation, relative to its norm."""
+
 
 @dataclass(frozen=True, eq=False)
 class Seen:
@@ -42,13 +45,20 @@ class ClassMeans:
         """Mean of the positive class, then of the negative one."""
         assert self._sums is not None
         assert self._counts is not None
-        return self._sums / self._counts[..., None]
+        means: Tensor = self._sums / self._counts[..., None]
+        return means
 
     @property
     def difference(self) -> Float[Tensor, "labelling width"]:
         """Mean of the positive class less that of the negative one."""
-        positive, negative = self.means
+        positive, negative = self.means.unbind()
         return positive - negative
+
+    @property
+    def are_equal(self) -> bool:
+        """Whether the classes have the same mean, but for rounding in float64."""
+        positive, negative = self.means[:, 0]
+        return float((positive - negative).norm()) <= _ROUNDING * float(positive.norm() + negative.norm())
 
 
 class Method(ABC):
