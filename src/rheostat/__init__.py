@@ -10,11 +10,15 @@ if TYPE_CHECKING:
     from rheostat.base.errors import RheostatError
     from rheostat.capture.activations import Activations
     from rheostat.directions.activation_addition import prompt_vectors
+    from rheostat.directions.clusters import find_clusters
+    from rheostat.directions.correlation import correlate
+    from rheostat.directions.detection import separate
     from rheostat.directions.direction import Direction
     from rheostat.directions.directions import Directions
     from rheostat.directions.erasure import fit_erasures
     from rheostat.directions.fit import fit_directions, fit_directions_from_texts
     from rheostat.directions.pairs import ContrastPair, read_pairs
+    from rheostat.directions.scores import read_concept
     from rheostat.edit.arithmetic import Add, Scale, Zero
     from rheostat.edit.edit import Edit
     from rheostat.edit.erasure import Erase
@@ -35,8 +39,11 @@ if TYPE_CHECKING:
     from rheostat.sites.positions import Positions
     from rheostat.sites.site import Site
     from rheostat.steering.budget import strength_for
+    from rheostat.steering.monitor import monitor
+    from rheostat.steering.oversight import compare_oversight
     from rheostat.steering.plan import steering_plan
     from rheostat.steering.steer import steer
+    from rheostat.steering.threshold import threshold_for
     from rheostat.studies.run import run_study
     from rheostat.sweeps.grids import adding_cells, combined_cells, scaling_cells
     from rheostat.sweeps.summary import summarise
@@ -106,6 +113,13 @@ _HOMES = {
     "token_roles": "rheostat.tracing.attention_knockout",
     "windows": "rheostat.sweeps.targets",
     "write_record": "rheostat.report.folder",
+    "read_concept": "rheostat.directions.scores",
+    "separate": "rheostat.directions.detection",
+    "correlate": "rheostat.directions.correlation",
+    "find_clusters": "rheostat.directions.clusters",
+    "monitor": "rheostat.steering.monitor",
+    "threshold_for": "rheostat.steering.threshold",
+    "compare_oversight": "rheostat.steering.oversight",
 }
 
 __all__ = [
@@ -144,23 +158,30 @@ __all__ = [
     "block_taps",
     "causal_trace",
     "combined_cells",
+    "compare_oversight",
+    "correlate",
     "extracted_tokens",
+    "find_clusters",
     "fit_directions",
     "fit_directions_from_texts",
     "fit_erasures",
     "load",
     "measure",
+    "monitor",
     "patch_activations",
     "patching_cells",
     "prompt_vectors",
+    "read_concept",
     "read_pairs",
     "run_study",
     "scaling_cells",
+    "separate",
     "steer",
     "steering_plan",
     "strength_for",
     "summarise",
     "targets",
+    "threshold_for",
     "token_roles",
     "windows",
     "write_record",

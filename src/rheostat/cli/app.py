@@ -14,6 +14,7 @@ from rheostat.cli import (
     lens,
     models,
     patch,
+    read,
     run,
     runs,
     sites,
@@ -53,8 +54,9 @@ def common(version: VersionOption = False) -> None:
 for module in (
     lens,
     generate,
-    steer,
     directions,
+    read,
+    steer,
     patch,
     trace,
     demo,
