@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
-from rheostat.base.shapes import Grid, Profile
+from rheostat.base.shapes import Figure, Grid, Profile
 from rheostat.metrics.statistics import Values
 from rheostat.studies.curve import curve
 from rheostat.studies.judging import against, compared_all, held, judge, number
@@ -99,7 +99,7 @@ def run(measured: Measured, seed: int, *, planted_found: bool) -> Part:
     every = [one for layer in GRADED_LAYERS for one in measure_layer(measured, layer, seed)]
     deciding = [one for one in every if one.control_name != "always a"]
     constant = closed_form(measured)
-    figures = (*_distributions(measured), _profile(measured, seed))
+    figures: tuple[Figure, ...] = (*_distributions(measured), _profile(measured, seed))
     verdict = Verdict(
         claim=CLAIM,
         statement=STATEMENT,
@@ -140,7 +140,7 @@ def _distributions(measured: Measured) -> tuple[Grid, ...]:
             value_label="softmax of the mean logits",
             table=pd.DataFrame({"x": answer, "y": digit, "value": softmax(logits[0], axis=-1).ravel()}),
             note=f"One network (number 0 of {len(logits)}), {measured.tables[0].counts.sum()} test images.",
-            limits=(0, 1),
+            limits=(0.0, 1.0),
         )
         for number_of, (where, logits) in enumerate(shown.items())
     )

@@ -38,7 +38,7 @@ class Digits:
         return torch.stack([self.images[self.labels == digit][0] for digit in range(10)])
 
 
-def digits(raw: DigitImages, *, normalised: bool) -> Digits:
-    """Return images with pixels from 0 to 1, or with `normalised` of mean 0 and deviation 1."""
+def digits(raw: DigitImages) -> Digits:
+    """Return images whose pixels have mean 0 and deviation 1 over the training images."""
     images = torch.from_numpy(raw.pixels.astype(np.float32) / 255)
-    return Digits((images - MEAN) / DEVIATION if normalised else images, torch.from_numpy(raw.labels))
+    return Digits((images - MEAN) / DEVIATION, torch.from_numpy(raw.labels))

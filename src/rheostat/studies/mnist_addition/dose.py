@@ -8,11 +8,11 @@ import pandas as pd
 from rheostat.base.shapes import Profile
 from rheostat.metrics.statistics import Values
 from rheostat.studies.curve import curve
-from rheostat.studies.held_out import cross_fitted
 from rheostat.studies.judging import against, compared_all, held, judge
 from rheostat.studies.mnist_addition.destruction import damage
 from rheostat.studies.mnist_addition.layers import GRADED_LAYERS, UNIT, layer_name
 from rheostat.studies.mnist_addition.measuring import Measured
+from rheostat.studies.mnist_addition.network import CONVOLUTIONAL
 from rheostat.studies.mnist_addition.responses import Responses, of_pairs, over_pairs
 from rheostat.studies.mnist_addition.vectors import KINDS, Kind
 from rheostat.studies.part import Part
@@ -24,6 +24,9 @@ STATEMENT = (
 )
 STEERED = "images of b that turn to a"
 HARMED = "images of other digits that are lost"
+HALF = 0.5
+HARMLESS = 0.05
+LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
 def steering(found: Responses) -> Values:
@@ -39,85 +42,107 @@ def harm(found: Responses) -> Values:
     return found.on_others(before) - found.on_others(right)
 
 
-def at_best(measured: Measured, kind: Kind, layer: int) -> dict[str, Values]:
-    """Return each network's steering, harm and rise of the loss at the coefficient that its other pairs chose.
+def at_level(measured: Measured, kind: Kind, layer: int, level: float = HALF) -> dict[str, Values]:
+    """Return what it costs each network to turn a share of the images of b into a, mean over its pairs.
 
-    Chosen is where steering − harm is largest, on one half of the pairs, and reported is the other, both ways round.
+    Each pair's own strength is found between the measured coefficients, by lines from one to the next. A pair that no
+    coefficient takes so far is left out.
 
     Returns:
-        Name → (network,); `coefficient` is the mean of the two that were chosen.
+        Name → (network,): coefficient, harm, damage in nats, and reached, the share of pairs that are not left out;
+        NaN where none gets there.
     """
     graded = [measured.graded[kind, coefficient, layer] for coefficient in measured.coefficients]
-    values = {
-        "steering": np.stack([of_pairs(steering(one)) for one in graded], axis=-1),
-        "harm": np.stack([of_pairs(harm(one)) for one in graded], axis=-1),
-        "damage": np.stack([of_pairs(damage(one)) for one in graded], axis=-1),
-    }
-    found: dict[str, list[float]] = {name: [] for name in (*values, "coefficient")}
-    for network, gain in enumerate(values["steering"] - values["harm"]):
-        order = np.random.default_rng(network).permutation(gain.shape[0])
-        _, chosen = cross_fitted(gain[order])
-        at = np.where(np.arange(len(order)) % 2 == 0, chosen[0], chosen[1])
-        for name, each in values.items():
-            found[name].append(float(each[network][order][np.arange(len(order)), at].mean()))
-        found["coefficient"].append(float(np.mean([measured.coefficients[place] for place in chosen])))
-    return {name: np.array(each) for name, each in found.items()}
+    steered = _from_zero([steering(one) for one in graded])
+    strengths = np.broadcast_to(np.array([0.0, *measured.coefficients]), steered.shape)
+    values = {"harm": _from_zero([harm(one) for one in graded]), "damage": _from_zero([damage(one) for one in graded])}
+    at = {name: crossing(steered, each, level) for name, each in {**values, "coefficient": strengths}.items()}
+    reached = np.isfinite(at["harm"])
+    n_reached = np.where(reached.any(axis=1), reached.sum(axis=1), np.nan)
+    found = {name: np.where(reached, each, 0.0).sum(axis=1) / n_reached for name, each in at.items()}
+    return {**found, "reached": reached.mean(axis=1)}
 
 
-def harm_against_steering(measured: Measured, kind: Kind, layer: int, seed: int) -> list[Measurement]:
-    """Return what is lost against what is steered, at the coefficient that suits it best."""
-    best = at_best(measured, kind, layer)
-    quantity = f"{HARMED}, {kind} vectors at their best coefficient, {layer_name(layer)}"
-    return against(measured.name, quantity, best["harm"], {STEERED: best["steering"]}, unit=UNIT, seed=seed)
+def crossing(rising: Values, along: Values, level: float) -> Values:
+    """Return the value of `along` where `rising` first reaches a level, by a line between two places; else NaN.
+
+    Args:
+        rising: (…, place).
+        along: of the same shape.
+        level: above the first place's value.
+    """
+    there = rising >= level
+    after = there.argmax(axis=-1)
+    before = np.maximum(after - 1, 0)
+    low, high, start, end = (
+        np.take_along_axis(values, place[..., None], axis=-1)[..., 0]
+        for values in (rising, along)
+        for place in (before, after)
+    )
+    way = np.divide(level - low, high - low, out=np.zeros_like(low), where=high > low)
+    return np.where(there.any(axis=-1), start + way * (end - start), np.nan)
+
+
+def _from_zero(values: Sequence[Values]) -> Values:
+    """Return (network, 90, coefficient) of (network, a, b) per coefficient, with nothing at coefficient 0 before."""
+    return np.stack([np.zeros_like(of_pairs(values[0])), *map(of_pairs, values)], axis=-1)
+
+
+def cost_of_half(measured: Measured, layer: int, seed: int) -> list[Measurement]:
+    """Return what vectors between class means lose of other digits when they turn half of the images of b."""
+    found = at_level(measured, "class mean", layer)["harm"]
+    return against(
+        measured.name,
+        f"{HARMED} when half of the images of b turn to a, class means, {layer_name(layer)}",
+        found,
+        {f"{HARMLESS:.0%}, called harmless here": np.full(len(found), HARMLESS)},
+        unit=UNIT,
+        seed=seed,
+    )
+
+
+def single_against_mean(measured: Measured, layer: int, seed: int) -> list[Measurement]:
+    """Return that cost for vectors between single images, against vectors between class means."""
+    single, mean = (at_level(measured, kind, layer)["harm"] for kind in ("first image", "class mean"))
+    quantity = f"{HARMED} when half of the images of b turn to a, single images, {layer_name(layer)}"
+    return against(measured.name, quantity, single, {"class means": mean}, unit=UNIT, seed=seed)
 
 
 def run(every: Sequence[Measured], seed: int, *, planted_found: bool) -> Part:
     """Judge the claim by the fully connected networks; the convolutional one is shown beside them."""
-    connected = [one for one in every if one.architecture.name != "convolutional"]
-    deciding = [
-        one
-        for measured in connected
-        for layer in GRADED_LAYERS
-        for one in harm_against_steering(measured, "class mean", layer, seed)
-    ]
+    connected = [one for one in every if one.architecture != CONVOLUTIONAL]
+    deciding = [one for net in connected for layer in GRADED_LAYERS for one in cost_of_half(net, layer, seed)]
+    others = [one for one in every if one not in connected]
     beside = [
-        one
-        for measured in every
-        for kind in KINDS
-        for layer in GRADED_LAYERS
-        if (kind != "class mean" or measured not in connected)
-        for one in harm_against_steering(measured, kind, layer, seed)
+        *(one for net in others for layer in GRADED_LAYERS for one in cost_of_half(net, layer, seed)),
+        *(one for net in every for layer in GRADED_LAYERS for one in single_against_mean(net, layer, seed)),
     ]
-    grades = table(every)
-    figures = tuple(
-        figure
-        for measured in every
-        for layer in GRADED_LAYERS
-        for figure in draw(measured, layer, seed)
-        if layer == 0 or measured is every[0]
+    costs = cost_table(every)
+    figures = (
+        *(trade(every, layer, seed) for layer in GRADED_LAYERS),
+        *(figure for layer in GRADED_LAYERS for figure in draw(every[0], layer, seed)),
     )
     verdict = Verdict(
         claim=CLAIM,
         statement=STATEMENT,
         verdict=judge(deciding, planted_found=planted_found),
-        reason=f"Deciding: vectors between class means, at a coefficient chosen on the other half of the pairs. "
-        f"{held(deciding)} {_levels(every)} The same dose in a language model is not part of this study.",
+        reason="Tested as: even vectors between class means, each at the strength that turns half of the images of b "
+        f"into a, lose more than {HARMLESS:.0%} of the other digits' images. {held(deciding)} {_levels(costs)} What a "
+        "language model loses at the same dose is not part of this study.",
         measurements=tuple(deciding),
     )
     section = Section(
         heading="Is it the dose, the image, or the architecture?",
         text="Steering: how many images of b turn to a. Harm: how many images of digits other than a and b are no "
-        "longer told right. Both are measured for vectors between single images, for vectors between the means of all "
-        "training images of a digit, and for random vectors with the single images' length, at several coefficients. "
-        "The best coefficient is that of the largest steering − harm, chosen on one half of the pairs and reported on "
-        "the other. Dose: the vector's length, times the coefficient, over the mean length of an activation.\n\n"
-        + _levels(every)
-        + "\n\n"
-        + compared_all([*deciding, *beside]),
+        "longer told right. Both are measured at several coefficients for vectors between single images, for vectors "
+        "between the means of all training images of a digit, and for random vectors of the single ones' length; and "
+        "compared where half of the images of b have turned, found pair by pair. Dose: the vector's length, times the "
+        f"coefficient, over the mean length of an activation.\n\n{_levels(costs)}\n\n"
+        f"{compared_all([*deciding, *beside])}",
         figures=tuple(figure.name for figure in figures),
-        tables=("grades", "best"),
+        tables=("grades", "costs"),
     )
-    return Part((section,), {"grades": grades, "best": best_table(every)}, figures, (verdict,))
+    return Part((section,), {"grades": table(every), "costs": costs}, figures, (verdict,))
 
 
 def table(every: Sequence[Measured]) -> pd.DataFrame:
@@ -125,17 +150,13 @@ def table(every: Sequence[Measured]) -> pd.DataFrame:
     rows = []
     for measured in every:
         for (kind, coefficient, layer), found in measured.graded.items():
-            column = "class_dose" if kind == "class mean" else "dose"
-            here = measured.vectors[
-                (measured.vectors["layer"] == layer) & (measured.vectors["a"] != measured.vectors["b"])
-            ]
             rows.append(
                 {
                     "architecture": measured.name,
                     "vector": kind,
                     "layer": layer,
                     "coefficient": coefficient,
-                    "dose": coefficient * float(here[column].mean()),
+                    "dose": coefficient * _dose(measured, kind, layer),
                     "steering": float(over_pairs(steering(found)).mean()),
                     "harm": float(over_pairs(harm(found)).mean()),
                     "damage": float(over_pairs(damage(found)).mean()),
@@ -144,16 +165,41 @@ def table(every: Sequence[Measured]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def best_table(every: Sequence[Measured]) -> pd.DataFrame:
-    """Return, per architecture, kind and layer, the means over networks at the best coefficient."""
-    return pd.DataFrame(
-        [
-            {"architecture": measured.name, "vector": kind, "layer": layer}
-            | {name: float(values.mean()) for name, values in at_best(measured, kind, layer).items()}
-            for measured in every
-            for kind in KINDS
-            for layer in GRADED_LAYERS
-        ]
+def cost_table(every: Sequence[Measured]) -> pd.DataFrame:
+    """Return, per architecture, kind and layer, the means over networks where half of the images of b have turned."""
+    rows = []
+    for measured in every:
+        for kind in ("first image", "class mean"):
+            for layer in GRADED_LAYERS:
+                found = {name: float(each.mean()) for name, each in at_level(measured, kind, layer).items()}
+                dose = found["coefficient"] * _dose(measured, kind, layer)
+                rows.append({"architecture": measured.name, "vector": kind, "layer": layer, **found, "dose": dose})
+    return pd.DataFrame(rows)
+
+
+def _dose(measured: Measured, kind: Kind, layer: int) -> float:
+    """Return the mean length of a kind of vector over the mean length of an activation."""
+    vectors = measured.vectors
+    here = vectors[(vectors["layer"] == layer) & (vectors["a"] != vectors["b"])]
+    return float(here["class_dose" if kind == "class mean" else "dose"].mean())
+
+
+def trade(every: Sequence[Measured], layer: int, seed: int) -> Profile:
+    """Return what it costs to turn more and more of the images of b."""
+    rows: list[dict[str, object]] = []
+    for measured in every:
+        for kind in ("first image", "class mean"):
+            costs = [(level, at_level(measured, kind, layer, level)["harm"]) for level in LEVELS]
+            rows += curve(f"{measured.name}, {kind}", [(0.0, np.zeros(len(costs[0][1]))), *costs], seed)
+    return Profile(
+        name=f"cost-of-steering-layer-{layer}",
+        title=f"What turning b into a costs the other digits, {layer_name(layer)}",
+        x_label=f"share of the {STEERED}",
+        y_label=f"share of the {HARMED}",
+        table=pd.DataFrame(rows),
+        note="Strength found pair by pair, mean of the pairs that get so far; bands: 95 % bootstrap intervals over n = "
+        f"{len(every[0].single[0].nll)} networks.",
+        reference={"called harmless": HARMLESS},
     )
 
 
@@ -164,11 +210,9 @@ def draw(measured: Measured, layer: int, seed: int) -> tuple[Profile, Profile]:
     losses: list[dict[str, object]] = []
     for kind in KINDS:
         found = [(coefficient, measured.graded[kind, coefficient, layer]) for coefficient in measured.coefficients]
-        shares += curve(
-            f"steering, {kind}", [(0.0, np.zeros(len(found[0][1].nll))), *_per_network(found, steering)], seed
-        )
-        shares += curve(f"harm, {kind}", [(0.0, np.zeros(len(found[0][1].nll))), *_per_network(found, harm)], seed)
-        losses += curve(kind, [(0.0, np.zeros(len(found[0][1].nll))), *_per_network(found, damage)], seed)
+        shares += curve(f"steering, {kind}", _per_network(found, steering), seed)
+        shares += curve(f"harm, {kind}", _per_network(found, harm), seed)
+        losses += curve(kind, _per_network(found, damage), seed)
     note = (
         f"Mean of 90 pairs; bands: 95 % bootstrap intervals over n = {len(found[0][1].nll)} networks; "
         f"{int(found[0][1].counts.sum())} test images."
@@ -197,16 +241,17 @@ def draw(measured: Measured, layer: int, seed: int) -> tuple[Profile, Profile]:
 def _per_network(
     found: Sequence[tuple[float, Responses]], of: Callable[[Responses], Values]
 ) -> list[tuple[float, Values]]:
-    return [(coefficient, over_pairs(of(one))) for coefficient, one in found]
+    """Return each network's mean over the pairs by coefficient, beginning with nothing at 0."""
+    none = (0.0, np.zeros(len(found[0][1].nll)))
+    return [none, *((coefficient, over_pairs(of(one))) for coefficient, one in found)]
 
 
-def _levels(every: Sequence[Measured]) -> str:
-    best = best_table(every)
+def _levels(costs: pd.DataFrame) -> str:
     said = []
-    for (architecture, layer), rows in best.groupby(["architecture", "layer"], sort=False):
-        by_kind = rows.set_index("vector")
-        parts = ", ".join(
-            f"{kind} {by_kind.loc[kind, 'steering']:.0%} for {by_kind.loc[kind, 'harm']:.0%}" for kind in KINDS
+    for row in costs.to_dict("records"):
+        left = "" if row["reached"] == 1 else f" ({row['reached']:.0%} of the pairs get there)"
+        said.append(
+            f"{row['architecture']}, {layer_name(row['layer'])}, {row['vector']}: {row['harm']:.0%} at coefficient "
+            f"{row['coefficient']:.2f}, dose {row['dose']:.2f}{left}"
         )
-        said.append(f"{architecture}, {layer_name(int(layer))}: {parts}")
-    return "Steering, and the harm that it costs, at the best coefficient: " + "; ".join(said) + "."
+    return f"{HARMED[0].upper()}{HARMED[1:]} when half of those of b have turned: {'; '.join(said)}."

@@ -77,6 +77,7 @@ def margins(logits: Float[Tensor, "10 10"]) -> Float[Tensor, " 10"]:
 
 def outside(vectors: Float[Tensor, "10 10 width"], directions: Float[Tensor, "10 width"]) -> Float[Tensor, "10 10"]:
     """Return the share of each vector's squared length outside the span of some directions; NaN for no vector."""
-    basis = torch.linalg.svd(directions, full_matrices=False).Vh[: min(9, directions.shape[1])]
-    inside = (vectors @ basis.T).square().sum(-1)
+    _, sizes, basis = torch.linalg.svd(directions, full_matrices=False)
+    basis = basis[sizes > 1e-5 * sizes[0]]
+    inside: Tensor = (vectors @ basis.T).square().sum(-1)
     return 1 - inside / vectors.square().sum(-1)

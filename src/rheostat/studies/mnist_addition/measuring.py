@@ -43,7 +43,7 @@ class Extent:
     """At most so many passes over the training images."""
 
 
-FULL = Extent(networks=5, images=10_000, graded=30, coefficients=(0.1, 0.25, 0.5, 0.75, 1.0, 1.5), epochs=12)
+FULL = Extent(networks=5, images=10_000, graded=20, coefficients=(0.15, 0.3, 0.45, 0.6, 0.8, 1.0, 1.5), epochs=12)
 QUICK = Extent(networks=2, images=500, graded=10, coefficients=(0.25, 0.5, 1.0), epochs=2)
 
 Grade = tuple[Kind, float, int]
@@ -87,9 +87,7 @@ class Measured:
 
 def measure(architecture: Architecture, data: Mnist, extent: Extent, context: Context) -> Measured:
     """Train networks of one architecture and measure them; a step holds one table of one network."""
-    training, validation, test = (
-        digits(part, normalised=architecture.normalised) for part in (data.train, data.validation, data.test)
-    )
+    training, validation, test = (digits(part) for part in (data.train, data.validation, data.test))
     described, geometry, tables, graded = [], [], [], []
     for number in context.progress(range(extent.networks), f"networks, {architecture.name}"):
         one = _Network(architecture, training, validation, test, extent, context, number)

@@ -27,8 +27,6 @@ class Architecture:
     build: Callable[[], nn.Sequential]
     layers: tuple[str, ...] = ("0", "1", "2", "3", "4")
     """The module path of each of the five outputs."""
-    normalised: bool = True
-    """Whether its pixels have mean 0 and deviation 1; else they lie between 0 and 1."""
 
 
 def fully_connected(width: int) -> nn.Sequential:
@@ -51,12 +49,12 @@ def convolutional() -> nn.Sequential:
     )
 
 
+CONVOLUTIONAL = Architecture("convolutional", convolutional, layers=("1", "2", "3", "4", "6"))
 OF_THE_POST = Architecture("784-512-512-10", partial(fully_connected, 512))
 ARCHITECTURES = (
     OF_THE_POST,
-    Architecture("784-512-512-10, pixels 0 to 1", partial(fully_connected, 512), normalised=False),
     Architecture("784-128-128-10", partial(fully_connected, 128)),
-    Architecture("convolutional", convolutional, layers=("1", "2", "3", "4", "6")),
+    CONVOLUTIONAL,
 )
 
 
@@ -85,7 +83,7 @@ def train(
         for _ in range(epochs):
             for batch in torch.randperm(len(training), generator=order).split(BATCH):
                 optimiser.zero_grad()
-                cross_entropy(module(training.images[batch]), training.labels[batch]).backward()  # type: ignore[no-untyped-call]
+                cross_entropy(module(training.images[batch]), training.labels[batch]).backward()
                 optimiser.step()
                 steps += 1
                 if steps % CHECKS == 0 and log_loss(module, validation) <= target:

@@ -62,12 +62,12 @@ def run(measured: Measured, seed: int) -> Part:
         note=f"Mean over n = {len(measured.tables[0].nll)} networks; with pairs permuted the largest is "
         f"{found['shuffled'].abs().max():.2f}.",
         centre=0.0,
-        limits=(-1, 1),
+        limits=(-1.0, 1.0),
     )
     best = found.loc[found.groupby("layer")["rho"].apply(lambda rho: rho.abs().idxmax())]
     said = "; ".join(
-        f"{layer_name(int(row.layer))}: {row.predictor}, {row.rho:.2f} [{row.low:.2f}, {row.high:.2f}]"
-        for row in best.itertuples()
+        f"{layer_name(row['layer'])}: {row['predictor']}, {row['rho']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+        for row in best.to_dict("records")
     )
     section = Section(
         heading="What says beforehand how much breaks",

@@ -122,17 +122,17 @@ class Responses:
 
     def on_images_of_b(self, values: Values) -> Values:
         """Return a quantity by answer on the images of b alone: (network, a, b, answer)."""
-        return np.einsum("nabbk->nabk", values)
+        return np.asarray(np.einsum("nabbk->nabk", values))
 
     def on_others(self, values: Values) -> Values:
         """Return a quantity, with any axes after the digit, as the mean over the digits that are neither a nor b."""
         a, b, digit = np.indices((10, 10, 10))
         other = ((digit != a) & (digit != b)).astype(float)
-        return np.einsum("nabd...,abd->nab...", values, other / other.sum(-1, keepdims=True))
+        return np.asarray(np.einsum("nabd...,abd->nab...", values, other / other.sum(-1, keepdims=True)))
 
     def _without_b(self, values: Values) -> Values:
         weights = np.broadcast_to(self.counts, (10, 10)) * (1 - np.eye(10))
-        return np.einsum("nabd,bd->nab", values, weights / weights.sum(1, keepdims=True))
+        return np.asarray(np.einsum("nabd,bd->nab", values, weights / weights.sum(1, keepdims=True)))
 
 
 def of_pairs(values: Values) -> Values:

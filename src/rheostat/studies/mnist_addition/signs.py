@@ -133,5 +133,5 @@ def _draw(measured: Measured) -> Grid:
         value_label="share of the images",
         table=pd.DataFrame(rows),
         note=f"Mean over 90 pairs and n = {len(of_pairs(measured.tables[0].loss))} networks, coefficient 1.",
-        limits=(0, 1),
+        limits=(0.0, 1.0),
     )

@@ -80,7 +80,7 @@ def later_than_named(measured: Measured, seed: int) -> list[Measurement]:
 
 def agreement_in_size(rows: Values) -> Values:
     """Return minus the mean distance of the row means from the post's, in factors of e; 0 is equality."""
-    return -np.abs(np.log(rows / np.array(ROW_MEANS))).mean(axis=1)
+    return -np.asarray(np.abs(np.log(rows / np.array(ROW_MEANS))).mean(axis=1))
 
 
 def run(measured: Measured, seed: int, *, planted_found: bool) -> Part:

@@ -48,4 +48,4 @@ def random_like(vectors: Float[Tensor, "10 10 *site"], *, seed: tuple[int, ...])
 
 def norms(vectors: Float[Tensor, "10 10 *site"]) -> Float[Tensor, "10 10"]:
     """Return the length of each pair's vector."""
-    return vectors.flatten(2).norm(dim=-1)
+    return torch.linalg.vector_norm(vectors.flatten(2), dim=-1)
