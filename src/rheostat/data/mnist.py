@@ -140,7 +140,7 @@ def whole_pixels(images: NDArray[Any]) -> NDArray[np.uint8]:
     pixels = np.rint(images * STORED_SCALE)
     if not np.array_equal(pixels / STORED_SCALE, images) or pixels.min() < 0 or pixels.max() > 255:
         raise DamagedFile(f"{MEMBER} holds pixels that are no whole numbers of 256ths between 0 and 255.")
-    return pixels.astype(np.uint8)
+    return np.asarray(pixels, dtype=np.uint8)
 
 
 def _is_mnist(found: object) -> bool:

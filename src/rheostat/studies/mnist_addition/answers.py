@@ -130,7 +130,6 @@ def _said(every: Sequence[Measurement]) -> str:
 def _distributions(measured: Measured) -> tuple[Grid, ...]:
     shown = {"no vector": measured.tables[0].logit[:, 0, 0]}
     shown |= {layer_name(layer): measured.tables[layer].logit[:, A, B] for layer in GRADED_LAYERS}
-    digit, answer = (index.ravel() for index in np.indices((10, 10)))
     return tuple(
         Grid(
             name=f"distribution-{number_of}",
@@ -138,12 +137,19 @@ def _distributions(measured: Measured) -> tuple[Grid, ...]:
             x_label="answer",
             y_label="digit shown",
             value_label="softmax of the mean logits",
-            table=pd.DataFrame({"x": answer, "y": digit, "value": softmax(logits[0], axis=-1).ravel()}),
+            table=_cells(softmax(logits[0], axis=-1)),
             note=f"One network (number 0 of {len(logits)}), {measured.tables[0].counts.sum()} test images.",
             limits=(0.0, 1.0),
         )
         for number_of, (where, logits) in enumerate(shown.items())
     )
+
+
+def _cells(shares: Values) -> pd.DataFrame:
+    digit, answer = (index.ravel() for index in np.indices((10, 10)))
+    values = shares.ravel()
+    shown = [f"{value:.2f}" if value >= 0.005 else "" for value in values]
+    return pd.DataFrame({"x": answer, "y": digit, "value": values, "text": shown})
 
 
 def _profile(measured: Measured, seed: int) -> Profile:

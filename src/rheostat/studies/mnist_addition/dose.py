@@ -251,7 +251,8 @@ def _levels(costs: pd.DataFrame) -> str:
     for row in costs.to_dict("records"):
         left = "" if row["reached"] == 1 else f" ({row['reached']:.0%} of the pairs get there)"
         said.append(
-            f"{row['architecture']}, {layer_name(row['layer'])}, {row['vector']}: {row['harm']:.0%} at coefficient "
+            f"{row['architecture']}, {layer_name(row['layer'])}, {row['vector']}: {row['harm']:.0%} "
+            f"({row['damage']:.2f} nats) at coefficient "
             f"{row['coefficient']:.2f}, dose {row['dose']:.2f}{left}"
         )
     return f"{HARMED[0].upper()}{HARMED[1:]} when half of those of b have turned: {'; '.join(said)}."

@@ -15,14 +15,19 @@ from rheostat.studies.mnist_addition.network import Architecture
 from rheostat.studies.mnist_addition.vectors import Kind, differences, norms
 
 PREDICTORS = {
-    "norm": "length of the vector",
-    "cosine": "cosine with the difference of the two digits' mean activations",
-    "outside": "share of the squared length outside the span of all digits' mean activations",
-    "shift": "the same pair's change of the logits: largest minus mean",
-    "margin_a": "margin of the image of a: its logit minus the next",
-    "margin_b": "margin of the image of b",
+    "norm": "length",
+    "cosine": "angle to a − b",
+    "outside": "outside classes",
+    "shift": "shift of logits",
+    "margin_a": "margin of a",
+    "margin_b": "margin of b",
 }
-"""Column → what it is."""
+"""Column → a short name."""
+MEANINGS = (
+    "Length: of the vector. Angle to a − b: cosine with the difference of the two digits' mean activations. Outside "
+    "classes: share of the squared length outside the span of all digits' mean activations. Shift of logits: of the "
+    "same pair at the last layer, largest minus mean. Margins: the logit of the image of a, or b, minus the next."
+)
 N_IMAGES = 1000
 """For the mean length of an activation."""
 

@@ -6,7 +6,7 @@ import pandas as pd
 from rheostat.base.shapes import Grid
 from rheostat.metrics.statistics import Values, bootstrap_mean, shuffled_control, spearman
 from rheostat.studies.mnist_addition.destruction import damage
-from rheostat.studies.mnist_addition.geometry import PREDICTORS
+from rheostat.studies.mnist_addition.geometry import MEANINGS, PREDICTORS
 from rheostat.studies.mnist_addition.layers import GRADED_LAYERS, layer_name
 from rheostat.studies.mnist_addition.measuring import Measured
 from rheostat.studies.mnist_addition.responses import of_pairs
@@ -72,8 +72,8 @@ def run(measured: Measured, seed: int) -> Part:
     section = Section(
         heading="What says beforehand how much breaks",
         text="Rank correlation, over the 90 pairs of a network, of the rise of the loss with what is known of a vector "
-        f"before it is added. The closest at each place: {said}. Over the pairs of all three places at once the "
-        f"relative dose, the vector's length over that of an activation, gives {across}.",
+        f"before it is added. {MEANINGS} The closest at each place: {said}. Over the pairs of all three places at once "
+        f"the relative dose, the vector's length over that of an activation, gives {across}.",
         figures=(figure.name,),
         tables=("predictors",),
     )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -71,7 +72,7 @@ def _sums(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> dict[str, V
 
 def _as_table(sums: dict[str, Values], counts: NDArray[np.int64]) -> pd.DataFrame:
     pair, digit = (index.ravel() for index in np.indices((100, 10)))
-    columns: dict[str, Values] = {"a": pair // 10, "b": pair % 10, "digit": digit, "count": counts[digit]}
+    columns: dict[str, NDArray[Any]] = {"a": pair // 10, "b": pair % 10, "digit": digit, "count": counts[digit]}
     columns["nll"] = (sums["nll"] / counts).ravel()
     for name in ANSWERS:
         means = (sums[name] / counts[:, None]).reshape(1000, 10)

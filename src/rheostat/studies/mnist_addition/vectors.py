@@ -48,4 +48,5 @@ def random_like(vectors: Float[Tensor, "10 10 *site"], *, seed: tuple[int, ...])
 
 def norms(vectors: Float[Tensor, "10 10 *site"]) -> Float[Tensor, "10 10"]:
     """Return the length of each pair's vector."""
-    return torch.linalg.vector_norm(vectors.flatten(2), dim=-1)
+    lengths: Tensor = torch.linalg.vector_norm(vectors.flatten(2), dim=-1)
+    return lengths
