@@ -38,6 +38,13 @@ N_NETWORKS = 5
 COEFFICIENTS = (0.5, 1.0)
 COUNTS = np.full(10, 10)
 
+
+@pytest.fixture(autouse=True)
+def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table_of_post, "DRAWS", 10)
+    monkeypatch.setattr(answers, "DRAWS", 10)
+
+
 Losses = Callable[[int], np.ndarray]
 """Layer → loss of the 100 pairs in nats."""
 
@@ -234,8 +241,7 @@ def test_what_the_post_says_is_reproduced_where_it_is_planted(claim: str):
 @pytest.mark.parametrize("claim", ["mnist-1", "mnist-2", "mnist-3", "mnist-4", "mnist-5"])
 def test_nothing_is_reproduced_where_nothing_happens(claim: str):
     quiet = measured(nothing, turned=0.0, spilled=0.0)
-    assert verdict(claim, quiet) not in ("reproduced", "partly")
-    assert verdict(claim, quiet, planted_found=False) not in ("reproduced", "partly", "not")
+    assert verdict(claim, quiet, planted_found=False) in ("not testable here", "contradicted")
 
 
 @pytest.mark.parametrize("claim", ["mnist-3", "mnist-4"])

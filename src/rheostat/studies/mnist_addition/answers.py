@@ -48,14 +48,14 @@ def digits_lost(found: Responses) -> Values:
 def guessed(measured: Measured, layer: int, column: str) -> Values:
     """Return the answer that a column of the vectors' geometry names (network, 90)."""
     rows = measured.vectors[measured.vectors["layer"] == layer]
-    return of_pairs(rows[column].to_numpy().reshape(-1, 10, 10))
+    return of_pairs(rows[column].to_numpy(dtype=float).reshape(-1, 10, 10))
 
 
 def measure_layer(measured: Measured, layer: int, seed: int) -> list[Measurement]:
     """Return the patterns against random vectors, and guesses of the winner against permuted ones and against a."""
     single, random = (each[GRADED_LAYERS.index(layer)] for each in (measured.single, measured.random))
     where, rng = layer_name(layer), np.random.default_rng(seed)
-    winner = of_pairs(answered(measured.tables[layer]).argmax(axis=-1)[..., None])[..., 0]
+    winner = of_pairs(answered(measured.tables[layer])).argmax(axis=-1)
     of_a = (winner == np.argwhere(PAIRS)[:, 0]).mean(axis=1)
     found = []
     for quantity, of in (

@@ -83,7 +83,7 @@ def measure_layer(measured: Measured, layer: int, seed: int) -> list[Measurement
 def run(measured: Measured, seed: int, *, planted_found: bool) -> Part:
     """Judge the claim."""
     deciding = [one for layer in GRADED_LAYERS for one in measure_layer(measured, layer, seed)]
-    counts = np.array([np.rint(90 * own(found)["both"]) for found in measured.tables]).astype(int)
+    counts = np.array([np.rint(PAIRS.sum() * own(found)["both"]) for found in measured.tables])
     verdict = judge(deciding, planted_found=planted_found)
     if verdict == "reproduced" and counts.min() < ENOUGH:
         verdict = "partly"
