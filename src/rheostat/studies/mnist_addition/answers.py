@@ -120,11 +120,12 @@ def run(measured: Measured, seed: int, *, planted_found: bool) -> Part:
 
 
 def _said(every: Sequence[Measurement]) -> str:
-    guesses = [one for one in every if one.control_name == "always a"]
+    guesses = [one for one in every if one.control_name == "always a" and GUESSES["largest"] in one.quantity]
     said = "; ".join(
-        f"{one.quantity.partition('answer is ')[2]}: {one.effect:.0%}, a itself: {one.control:.0%}" for one in guesses
+        f"{layer_name(layer)} {one.effect:.0%} (a itself {one.control:.0%})"
+        for layer, one in zip(GRADED_LAYERS, guesses, strict=True)
     )
-    return f"The commonest answer on images of other digits, over pairs: {said}."
+    return f"The commonest answer on images of other digits is {GUESSES['largest']} in so many pairs: {said}."
 
 
 def _distributions(measured: Measured) -> tuple[Grid, ...]:

@@ -112,11 +112,15 @@ def run(every: Sequence[Measured], seed: int, *, planted_found: bool) -> Part:
     """Judge the claim by the fully connected networks; the convolutional one is shown beside them."""
     connected = [one for one in every if one.architecture != CONVOLUTIONAL]
     deciding = [one for net in connected for layer in GRADED_LAYERS for one in cost_of_half(net, layer, seed)]
-    others = [one for one in every if one not in connected]
-    beside = [
-        *(one for net in others for layer in GRADED_LAYERS for one in cost_of_half(net, layer, seed)),
-        *(one for net in every for layer in GRADED_LAYERS for one in single_against_mean(net, layer, seed)),
-    ]
+    of_every = {
+        net.name: [
+            one
+            for compare in (cost_of_half, single_against_mean)
+            for layer in GRADED_LAYERS
+            for one in compare(net, layer, seed)
+        ]
+        for net in every
+    }
     costs = cost_table(every)
     figures = (
         *(trade(every, layer, seed) for layer in GRADED_LAYERS),
@@ -127,8 +131,8 @@ def run(every: Sequence[Measured], seed: int, *, planted_found: bool) -> Part:
         statement=STATEMENT,
         verdict=judge(deciding, planted_found=planted_found),
         reason="Tested as: even vectors between class means, each at the strength that turns half of the images of b "
-        f"into a, lose more than {HARMLESS:.0%} of the other digits' images. {held(deciding)} {_levels(costs)} What a "
-        "language model loses at the same dose is not part of this study.",
+        f"into a, lose more than {HARMLESS:.0%} of the other digits' images. {held(deciding)} {_losses(every, costs)} "
+        "What a language model loses at the same dose is not part of this study.",
         measurements=tuple(deciding),
     )
     section = Section(
@@ -138,7 +142,7 @@ def run(every: Sequence[Measured], seed: int, *, planted_found: bool) -> Part:
         "between the means of all training images of a digit, and for random vectors of the single ones' length; and "
         "compared where half of the images of b have turned, found pair by pair. Dose: the vector's length, times the "
         f"coefficient, over the mean length of an activation.\n\n{_levels(costs)}\n\n"
-        f"{compared_all([*deciding, *beside])}",
+        + "\n\n".join(f"{name}. {compared_all(found)}" for name, found in of_every.items()),
         figures=tuple(figure.name for figure in figures),
         tables=("grades", "costs"),
     )
@@ -244,6 +248,21 @@ def _per_network(
     """Return each network's mean over the pairs by coefficient, beginning with nothing at 0."""
     none = (0.0, np.zeros(len(found[0][1].nll)))
     return [none, *((coefficient, over_pairs(of(one))) for coefficient, one in found)]
+
+
+def _losses(every: Sequence[Measured], costs: pd.DataFrame) -> str:
+    """Say what is lost at that strength, and how much milder it is than the post's vectors at coefficient 1."""
+    means = costs[costs["vector"] == "class mean"]
+    said = []
+    for name in costs["architecture"].unique():
+        harms = ", ".join(f"{value:.0%}" for value in means.loc[means["architecture"] == name, "harm"])
+        said.append(f"{name} {harms}")
+    own = means.loc[means["architecture"] == every[0].name, "damage"]
+    whole = ", ".join(f"{over_pairs(damage(one)).mean():.2f}" for one in every[0].single)
+    return (
+        f"Lost at {', '.join(layer_name(layer) for layer in GRADED_LAYERS)}: {'; '.join(said)}. The loss rises there "
+        f"by {', '.join(f'{value:.2f}' for value in own)} nats, under the post's vectors at coefficient 1 by {whole}."
+    )
 
 
 def _levels(costs: pd.DataFrame) -> str:
