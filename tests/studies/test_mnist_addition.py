@@ -12,6 +12,7 @@ from torch import nn
 import rheostat as rh
 from rheostat.base.errors import BadArgument
 from rheostat.data.mnist import load_mnist
+from rheostat.studies import run
 from rheostat.studies.mnist_addition import (
     answers,
     depth,
@@ -32,7 +33,7 @@ from rheostat.studies.mnist_addition.measuring import Extent, Measured, measure
 from rheostat.studies.mnist_addition.network import OF_THE_POST, Architecture, log_loss, train
 from rheostat.studies.mnist_addition.responses import PAIRS, Responses, over_pairs, respond
 from rheostat.studies.mnist_addition.vectors import KINDS, differences, norms, random_like, states
-from rheostat.studies.study import Context
+from rheostat.studies.study import Context, Findings, Study
 
 N_NETWORKS = 5
 COEFFICIENTS = (0.5, 1.0)
@@ -301,6 +302,18 @@ def test_the_figures_of_the_post_fit_one_another():
 def test_a_study_that_trains_its_own_networks_takes_no_model(tmp_path: Path):
     with pytest.raises(BadArgument, match="takes no model"):
         rh.run_study("mnist-addition", folder=tmp_path, models=["smollm2-135m-instruct"])
+
+
+def test_a_record_states_the_networks_that_a_study_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def loads_nothing(*_names: object, **_settings: object) -> rh.Model:
+        raise AssertionError("a model was loaded")
+
+    own = {"name": "small, network 0", "weights": "abc"}
+    nothing_found = Findings((), (), {}, (), trained=(own,))
+    fake = Study("own", "title", "source", {}, lambda context: nothing_found, trains_its_own=True)
+    monkeypatch.setattr(run, "find_study", lambda _name: fake)
+    monkeypatch.setattr(run, "load", loads_nothing)
+    assert run.run_study("own", folder=tmp_path).models == (own,)
 
 
 @pytest.mark.slow
