@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.special import softmax
+from scipy.special import entr, softmax
 
 from rheostat.base.shapes import Figure, Grid, Profile
 from rheostat.metrics.statistics import Values
@@ -38,11 +38,8 @@ def share_of_a(found: Responses) -> Values:
 
 def digits_lost(found: Responses) -> Values:
     """Return how many fewer digits are answered than without a vector, in effective number exp(entropy)."""
-    shares = answered(found)
-    number_of = np.exp(-np.where(shares > 0, shares * np.log(np.where(shares > 0, shares, 1.0)), 0.0).sum(axis=-1))
-    plain = found.on_others(np.broadcast_to(found.answer[:, :1, :1], found.answer.shape))
-    before = np.exp(-np.where(plain > 0, plain * np.log(np.where(plain > 0, plain, 1.0)), 0.0).sum(axis=-1))
-    return over_pairs(before - number_of)
+    before = found.on_others(np.broadcast_to(found.answer[:, :1, :1], found.answer.shape))
+    return over_pairs(np.exp(entr(before).sum(axis=-1)) - np.exp(entr(answered(found)).sum(axis=-1)))
 
 
 def guessed(measured: Measured, layer: int, column: str) -> Values:
@@ -88,10 +85,9 @@ def measure_layer(measured: Measured, layer: int, seed: int) -> list[Measurement
 
 
 def closed_form(measured: Measured) -> float:
-    """Return by how much mean logits under a − b at layer 4 differ from the plain ones plus a constant."""
-    found = measured.tables[4]
-    shift = found.logit - found.logit[:, :1, :1]
-    return float(np.ptp(shift, axis=3).max())
+    """Return by how much mean logits under a − b at layers 3 and 4 differ from the plain ones plus a constant."""
+    shifts = (found.logit - found.logit[:, :1, :1] for found in measured.tables[3:])
+    return max(float(np.ptp(shift, axis=3).max()) for shift in shifts)
 
 
 def run(measured: Measured, seed: int, *, planted_found: bool) -> Part:
