@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from bench import attribution, capture, directions, generate, generation_sweep, lens, machine, rows, sweep
+from bench import attribution, capture, directions, generate, generation_sweep, lens, machine, plain_sweep, rows, sweep
 from bench.outcome import Outcome
 from rheostat.base.errors import RheostatError
 from rheostat.base.files import atomic_file
@@ -25,6 +25,7 @@ BENCHMARKS: Mapping[str, Callable[..., list[Outcome]]] = {
     "generate": generate.run,
     "generation_sweep": generation_sweep.run,
     "lens": lens.run,
+    "plain_sweep": plain_sweep.run,
     "rows": rows.run,
     "sweep": sweep.run,
 }

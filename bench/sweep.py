@@ -11,7 +11,7 @@ from torch import Tensor
 from bench.floor import Unit, best_unit, least_work, unit_of
 from bench.outcome import Check, Outcome, compare
 from bench.patching import PAIRS, ROW_TOKENS, Grid, full_rows, one_by_one, ours, pair
-from bench.timing import Times, ratio, take_turns
+from bench.timing import Times, ratio, scaled, take_turns
 from bench.where import where_time_goes
 from rheostat.engine.cells import Cell
 from rheostat.engine.explain import explain_sweep
@@ -92,8 +92,8 @@ def compare_case(model: Model, case: Case, unit: Unit, *, turns: int) -> list[Ou
     checks = _checks(model, prompt, results["ours"], results["plain"], results["rows"])
     mine = (f"both prompts, then a sweep of {len(cells)} cells", times["ours"])
     described = f"{case.pair}, {case.kind}" + (f", every {case.stride}th cell" if case.stride > 1 else "")
-    by_plain = (f"one pass per cell, {n_single} of {len(cells)} run", _scaled(times["plain"], n_single, len(cells)))
-    by_rows = (f"full rows, {n_rows} of {len(cells)} run", _scaled(times["rows"], n_rows, len(cells)))
+    by_plain = (f"one pass per cell, {n_single} of {len(cells)} run", scaled(times["plain"], n_single, len(cells)))
+    by_rows = (f"full rows, {n_rows} of {len(cells)} run", scaled(times["rows"], n_rows, len(cells)))
     figures = _beside_floor(model, cells, prompt, PAIRS[case.pair].differ_at, unit, times)
     parts = where_time_goes(ways["ours"], model.part(model.body.unembed))
     rows_target = ROWS_TARGET if case.kind == "resid_pre" else None
@@ -141,8 +141,3 @@ def _beside_floor(
         "ours over the floor, high": over.high,
         "a pass of one token, s": median(times["token"].wall),
     }
-
-
-def _scaled(times: Times, n_run: int, n_cells: int) -> Times:
-    factor = n_cells / n_run
-    return Times(tuple(one * factor for one in times.wall), tuple(one * factor for one in times.cpu))

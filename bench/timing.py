@@ -51,6 +51,12 @@ def take_turns(
     return results, {name: Times(tuple(wall[name]), tuple(cpu[name])) for name in ways}
 
 
+def scaled(times: Times, n_run: int, n_cells: int) -> Times:
+    """Return the times of all cells, where only some were run."""
+    factor = n_cells / n_run
+    return Times(tuple(one * factor for one in times.wall), tuple(one * factor for one in times.cpu))
+
+
 def ratio(over: Sequence[float], under: Sequence[float]) -> Ratio:
     """Divide turn by turn."""
     ratios = [a / b for a, b in zip(over, under, strict=True)]

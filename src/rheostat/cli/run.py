@@ -17,7 +17,8 @@ EXAMPLE = "Example: rheostat run decoding --quick --out runs/decoding-quick"
 def command(
     study: Annotated[str, typer.Argument(help="A name from `rheostat studies`.")],
     model: Annotated[
-        list[str] | None, typer.Option("--model", "-m", help="Repeatable. Default: the built-in models.")
+        list[str] | None,
+        typer.Option("--model", "-m", help="Repeatable. Default: the built-in models, or those that the study trains."),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer prompts, the default model only.")] = False,
     seed: options.SeedOption = 0,

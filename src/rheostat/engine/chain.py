@@ -20,11 +20,22 @@ class Chain:
         path = site.path.partition(":")[0]
         return next(i for i, own in enumerate(self.paths) if path == own or path.startswith(f"{own}."))
 
+    def joins(self, site: Site) -> int:
+        """Return the number of the part that a run with an edit at a site must begin with, changed as it enters.
+
+        An edit of what a part returns is an edit of what enters the next one; behind the last part that is the output.
+        """
+        part = self.part_of(site)
+        return part + (site.path == self.paths[part])
+
     def run(self, rows: Tensor, enter: Callable[[int, Tensor], Tensor], *, first: int = 0) -> Tensor:
-        """Return what the chain makes of what enters its part `first`; `enter` may change what enters any part."""
+        """Return what the chain makes of what enters its part `first`; `enter` may change what enters any part.
+
+        It is called once more with the chain's output, as what enters a part behind the last.
+        """
         for number in range(first, len(self.parts)):
             rows = self.parts[number](enter(number, rows))
-        return rows
+        return enter(len(self.parts), rows)
 
 
 def chain_of(module: nn.Module, sites: Collection[Site]) -> Chain | None:

@@ -1,7 +1,8 @@
 """Sweeps of a plain module: many cells over one batch of inputs, sharing what they have in common.
 
 The inputs of each cell stand as rows of one batch, and an edit changes the rows of its own cell. In an `nn.Sequential`
-a cell joins at the first part that it edits, so that what comes before runs once for all.
+a cell joins where it first differs, so that what comes before runs once for all: before the part that it edits, or
+behind it, where it edits what the part returns.
 
 This believes that rows do not influence one another, which no module says of itself. So it is tried: a cell of the
 first pass also runs alone, and where the two differ, every cell runs alone.
@@ -107,12 +108,19 @@ class _Clean:
     """Part of the chain → what enters it."""
 
     def first(self, cell: BoundCell) -> int:
-        """Return the first part that a cell edits."""
+        """Return the part that a cell joins at."""
         return _first(self.chain, cell)
+
+    def on_joining(self, cell: BoundCell, bound: BoundEdit) -> bool:
+        """Tell whether an edit changes the rows with which its cell joins: the part that it edits ran without it."""
+        if self.chain is None:
+            return False
+        joins = self.chain.joins(bound.site)
+        return joins == self.first(cell) and joins > self.chain.part_of(bound.site)
 
 
 def _first(chain: Chain | None, cell: BoundCell) -> int:
-    return 0 if chain is None else min(chain.part_of(bound.site) for bound in cell.edits)
+    return 0 if chain is None else min(chain.joins(bound.site) for bound in cell.edits)
 
 
 def _run_clean(network: Network, inputs: Tensor, cells: Sequence[BoundCell]) -> _Clean:
@@ -154,7 +162,7 @@ class _Pass:
     Args:
         network: the plain module.
         clean: its unedited run.
-        cells: in the order of the parts that they edit first.
+        cells: in the order of the parts that they join at.
     """
 
     def __init__(self, network: Network, clean: _Clean, cells: Sequence[BoundCell]) -> None:
@@ -162,9 +170,13 @@ class _Pass:
         self._n_inputs = len(clean.inputs)
         self._n_rows = 0
         self._edits: dict[Site, list[tuple[int, BoundEdit]]] = {}
+        self._joining: dict[int, list[BoundEdit]] = {}
         for number, cell in enumerate(cells):
             for bound in cell.edits:
-                self._edits.setdefault(bound.site, []).append((number, bound))
+                if clean.on_joining(cell, bound):
+                    self._joining.setdefault(number, []).append(bound)
+                else:
+                    self._edits.setdefault(bound.site, []).append((number, bound))
 
     def outputs(self) -> Tensor | None:
         """Return (cell, row, …); None where the module takes no such batch."""
@@ -194,22 +206,29 @@ class _Pass:
         return chain.run(self._clean.before[first][:0], self._enter, first=first)
 
     def _enter(self, part: int, rows: Tensor) -> Tensor:
-        """Append the rows of the cells that edit this part first."""
-        joining = sum(self._clean.first(cell) == part for cell in self._cells)
+        """Append the rows of the cells that join at this part."""
+        joining = [number for number, cell in enumerate(self._cells) if self._clean.first(cell) == part]
         if not joining:
             return rows
-        self._n_rows += joining * self._n_inputs
-        return torch.cat([rows, _repeated(self._clean.before[part], joining)])
+        self._n_rows += len(joining) * self._n_inputs
+        before = self._clean.before[part]
+        return torch.cat([rows, *(_changed(before, self._joining.get(number, ())) for number in joining)])
 
     def _visit(self, tensor: Tensor, site: Site) -> Tensor:
         if len(tensor) != self._n_rows:
             raise RuntimeError(f"{site} holds {len(tensor)} rows in a pass of {self._n_rows}")
         new = tensor.clone()
         for number, bound in self._edits[site]:
-            if bound.edit.strength != 0:
-                own = slice(number * self._n_inputs, (number + 1) * self._n_inputs)
-                new[own] = bound.edit.change(new[own], None if bound.value is None else bound.value[:, 0])
+            own = slice(number * self._n_inputs, (number + 1) * self._n_inputs)
+            new[own] = _changed(new[own], (bound,))
         return new
+
+
+def _changed(rows: Tensor, edits: Sequence[BoundEdit]) -> Tensor:
+    for bound in edits:
+        if bound.edit.strength != 0:
+            rows = bound.edit.change(rows, None if bound.value is None else bound.value[:, 0])
+    return rows
 
 
 def _repeated(rows: Tensor, times: int) -> Tensor:

@@ -47,5 +47,12 @@ STUDIES: dict[str, StudyCard] = {
             minutes="25 / 2",
             home="rheostat.studies.recall:STUDY",
         ),
+        StudyCard(
+            name="mnist-addition",
+            title="Activation addition on small networks of digits: does a − b turn b into a, and what does it break?",
+            source="Baker, “Activation additions in a simple MNIST network” (LessWrong, 2023)",
+            minutes="8 / 1",
+            home="rheostat.studies.mnist_addition:STUDY",
+        ),
     )
 }

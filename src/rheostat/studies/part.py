@@ -25,8 +25,21 @@ class Part:
     warnings: tuple[str, ...] = ()
 
 
-def run_parts(context: Context, parts: Sequence[Callable[[Context], Part]], claims: Sequence[str]) -> Findings:
-    """Run every part in order and join what they found, verdicts in the order of the claims."""
+def run_parts(
+    context: Context,
+    parts: Sequence[Callable[[Context], Part]],
+    claims: Sequence[str],
+    *,
+    trained: tuple[dict[str, str], ...] = (),
+) -> Findings:
+    """Run every part in order and join what they found, verdicts in the order of the claims.
+
+    Args:
+        context: of the study.
+        parts: in the order of the page.
+        claims: their identifiers, in order.
+        trained: networks that the study trained itself, as a record states models.
+    """
     sections: list[Section] = []
     figures: list[Figure] = []
     verdicts: list[Verdict] = []
@@ -48,6 +61,7 @@ def run_parts(context: Context, parts: Sequence[Callable[[Context], Part]], clai
         tables=tables,
         figures=tuple(figures),
         warnings=tuple(warnings),
+        trained=trained,
     )
 
 

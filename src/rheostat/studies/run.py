@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rheostat.base.errors import StudyNotFound
+from rheostat.base.errors import BadArgument, StudyNotFound
 from rheostat.base.names import did_you_mean
 from rheostat.model import Model, load
 from rheostat.models.zoo import BUILT_INS, DEFAULT_MODEL
@@ -54,16 +54,18 @@ def run_study(
     Args:
         name: one of `rheostat studies`.
         folder: where its steps are kept; an interrupted run in the same folder goes on where it stopped.
-        models: names or loaded models; None: both built-in ones, with `quick` only the default.
+        models: names or loaded models; None: both built-in ones, with `quick` only the default; a study that trains its
+            own networks takes none.
         quick: fewer prompts, about a minute; its verdicts are marked as quick.
         seed: of everything that is drawn.
         show_progress: bars on stderr.
 
     Raises:
         StudyNotFound
+        BadArgument: models were given to a study that trains its own.
     """
     study = find_study(name)
-    chosen: Sequence[str | Model] = models or ([DEFAULT_MODEL] if quick else list(BUILT_INS))
+    chosen = _chosen(study, models, quick=quick)
     started, clock = datetime.now(UTC), time.monotonic()
     loaded = tuple(load(one, dtype="float32") if isinstance(one, str) else one for one in chosen)
     context = Context(loaded, quick, seed, Path(folder), show_progress)
@@ -81,7 +83,7 @@ def run_study(
             "reused_steps": len(context.reused),
         },
         seed=seed,
-        models=tuple(model.describe() for model in loaded),
+        models=(*(model.describe() for model in loaded), *found.trained),
         versions=versions(),
         started=started.isoformat(timespec="seconds"),
         seconds=time.monotonic() - clock,
@@ -91,6 +93,14 @@ def run_study(
         tables=dict(found.tables),
         figures={figure.name: figure for figure in found.figures},
     )
+
+
+def _chosen(study: Study, models: Sequence[str | Model] | None, *, quick: bool) -> Sequence[str | Model]:
+    if study.trains_its_own:
+        if models:
+            raise BadArgument(f"{study.name} trains the networks that it studies and takes no model. Leave it out.")
+        return ()
+    return models or ([DEFAULT_MODEL] if quick else list(BUILT_INS))
 
 
 def all_claims() -> dict[str, str]:

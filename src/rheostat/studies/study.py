@@ -28,6 +28,8 @@ class Findings:
     tables: Mapping[str, pd.DataFrame]
     figures: tuple[Figure, ...]
     warnings: tuple[str, ...] = ()
+    trained: tuple[dict[str, str], ...] = ()
+    """Networks that the study trained itself, as a record states models."""
 
 
 @dataclass
@@ -87,6 +89,8 @@ class Study:
     claims: Mapping[str, str]
     """Claim identifier → statement."""
     run: Callable[[Context], Findings]
+    trains_its_own: bool = False
+    """Whether it trains the networks that it studies, so that no model is loaded for it and none can be given."""
 
 
 def _key(params: Mapping[str, object]) -> str:

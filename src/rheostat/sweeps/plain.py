@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -59,9 +60,15 @@ def sweep_plain(
                     shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
                     raise BadArgument(f"the metric {name!r} returned {shape} for {n_rows} rows; a number each.")
                 values[column, cell] = found.double().cpu()
-    rows = [{"cell": cell, "row": row, **listed[cell].labels} for row in range(n_rows) for cell in range(len(listed))]
     columns = {name: values[column].T.flatten().numpy() for column, name in enumerate(metrics)}
-    return pd.DataFrame(rows).assign(**columns)
+    return _labelled(listed, n_rows).assign(**columns)
+
+
+def _labelled(cells: Sequence[Cell], n_rows: int) -> pd.DataFrame:
+    """Return the numbers and labels of all cells, once per input."""
+    of_cells = pd.DataFrame([{"cell": number, "row": 0, **cell.labels} for number, cell in enumerate(cells)])
+    table = of_cells.take(np.tile(np.arange(len(cells)), n_rows)).reset_index(drop=True)
+    return table.assign(row=np.repeat(np.arange(n_rows), len(cells)))
 
 
 def _check_names(cells: Sequence[Cell], metrics: Mapping[str, OfOutput]) -> None:
