@@ -148,11 +148,14 @@ def bootstrap_auroc(
         )
     above, below = np.asarray(scores)[is_positive], np.asarray(scores)[~is_positive]
     wins = (above[:, None] > below) + 0.5 * (above[:, None] == below)
-    counts = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws)
-    first, second = counts[:, group[is_positive]].astype(float), counts[:, group[~is_positive]].astype(float)
-    pairs = first.sum(axis=1) * second.sum(axis=1)
-    resampled = np.divide(((first @ wins) * second).sum(axis=1), pairs, out=np.full(draws, np.nan), where=pairs > 0)
-    return percentile_interval(float(wins.mean()), resampled, n=len(names))
+
+    def area(drawn: Values) -> Values:
+        first, second = drawn[:, group[is_positive]], drawn[:, group[~is_positive]]
+        pairs = first.sum(axis=1) * second.sum(axis=1)
+        won = ((first @ wins) * second).sum(axis=1)
+        return np.asarray(np.divide(won, pairs, out=np.full(len(drawn), np.nan), where=pairs > 0))
+
+    return bootstrap_weights(area, len(names), seed=seed, draws=draws)
 
 
 # --- rank correlation -------------------------------------------------------------------------------------------------
