@@ -67,3 +67,4 @@ def test_fitted_erasures_leave_no_difference_of_means_and_only_that(model):
         assert apart > 0.1
         assert (held[0].mean(0) - held[1].mean(0)).norm() < 1e-5 * apart
         assert (held[0] - held[1]).norm() > 0
+        torch.testing.assert_close(torch.cat(held).mean(0), torch.cat(plain).mean(0), rtol=0, atol=1e-5)
