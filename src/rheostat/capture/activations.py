@@ -39,6 +39,9 @@ class Activations(Mapping[str, Tensor]):
             )
         return self.tensors[name]
 
+    def __contains__(self, site: object) -> bool:
+        return str(site) in self.tensors
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.tensors)
 

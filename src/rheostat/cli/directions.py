@@ -52,7 +52,7 @@ def command(
     device: options.DeviceOption = "cpu",
     attention: options.AttentionOption = None,
 ) -> None:
-    """Fit a direction per block from contrast pairs, and tell it from noise.
+    """Fit a direction per block, and tell it from noise.
 
     Every figure comes from groups of pairs that nothing was fitted on; the best block is chosen by yet other ones.
     """

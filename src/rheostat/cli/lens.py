@@ -46,7 +46,7 @@ def command(
     device: options.DeviceOption = "cpu",
     attention: options.AttentionOption = None,
 ) -> None:
-    """Read a prompt with the logit lens at four points of every block.
+    """Read a prompt with the logit lens, block by block.
 
     The points: attention output, residual stream after it, MLP output, block output.
     The rows of --json and --csv are the likeliest tokens, then the tracked ones that are not among them.

@@ -43,7 +43,7 @@ def command(
     device: options.DeviceOption = "cpu",
     attention: options.AttentionOption = None,
 ) -> None:
-    """Trace which activations carry a fact past noise on its subject.
+    """Trace what carries a fact past noise on its subject.
 
     Shows the answer's probability when one clean activation is put back into the noised run, for every token and block.
     """

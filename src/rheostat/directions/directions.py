@@ -60,6 +60,9 @@ class Directions(Mapping[str, Direction]):
             raise SiteNotFound(f"no direction at {name!r}.{did_you_mean(name, self.directions)}")
         return self.directions[name]
 
+    def __contains__(self, site: object) -> bool:
+        return str(site) in self.directions
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.directions)
 

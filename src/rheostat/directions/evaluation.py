@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from rheostat.directions.direction import Calibration
 from rheostat.directions.texts import Division, Indices, LabelledTexts
@@ -43,12 +42,12 @@ def evaluate(
     chosen, part = division.choice, division.report
     known, scores = projections.found[: len(chosen)], projections.found[len(chosen) :]
     right = _right(texts, part, scores)
-    auroc = _auroc_by_group(texts, part, scores, seed=seed)
+    area = bootstrap_auroc(scores, texts.positive[part], texts.groups[part].tolist(), seed=seed)
     above = ((scores > midpoint) == texts.positive[part]).astype(np.float64)
     intervals = {
-        "accuracy": auroc if right is None else _mean_by_group(texts.groups[part[::2]], right, seed=seed),
+        "accuracy": area if right is None else _mean_by_group(texts.groups[part[::2]], right, seed=seed),
         "threshold": _mean_by_group(texts.groups[part], above, seed=seed),
-        "auroc": auroc,
+        "auroc": area,
     }
     shuffled = [accuracy(texts, part, one) for one in projections.shuffled[len(chosen) :].T]
     random = [accuracy(texts, part, one) for one in projections.random[len(chosen) :].T]
@@ -79,9 +78,7 @@ def accuracy(texts: LabelledTexts, part: Indices, scores: Numbers) -> float:
     right = _right(texts, part, scores)
     if right is not None:
         return float(right.mean())
-    positive = texts.positive[part]
-    ranks, n = rankdata(scores)[positive], int(positive.sum())
-    return float((ranks.sum() - n * (n + 1) / 2) / (n * (len(scores) - n)))
+    return float(auroc(scores, texts.positive[part]))
 
 
 def calibration(texts: LabelledTexts, part: Indices, scores: Numbers) -> Calibration:
@@ -105,23 +102,6 @@ def _mean_by_group(groups: Indices, values: Numbers, *, seed: int) -> Interval:
     _, number = np.unique(groups, return_inverse=True)
     totals, counts = np.bincount(number, values), np.bincount(number)
     return bootstrap_weights(lambda weights: weights @ totals / (weights @ counts), len(counts), seed=seed)
-
-
-def _auroc_by_group(texts: LabelledTexts, part: Indices, scores: Numbers, *, seed: int) -> Interval:
-    """Return the AUROC, resampled over groups: positive and negative texts of drawn groups, each with each."""
-    _, group = np.unique(texts.groups[part], return_inverse=True)
-    n, positive = int(group.max()) + 1, texts.positive[part]
-    won = (np.sign(scores[positive][:, None] - scores[~positive][None, :]) + 1) / 2
-    between = np.zeros((n, n))
-    np.add.at(between, (group[positive][:, None], group[~positive][None, :]), won)
-    counts = np.stack([np.bincount(group[positive], minlength=n), np.bincount(group[~positive], minlength=n)])
-
-    def auroc(weights: Numbers) -> Numbers:
-        pairs = (weights @ counts[0]) * (weights @ counts[1])
-        won = ((weights @ between) * weights).sum(-1)
-        return np.asarray(np.divide(won, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0))
-
-    return bootstrap_weights(auroc, n, seed=seed)
 
 
 def _mean(values: list[float]) -> float:

@@ -148,11 +148,13 @@ def bootstrap_auroc(
         )
     above, below = np.asarray(scores)[is_positive], np.asarray(scores)[~is_positive]
     wins = (above[:, None] > below) + 0.5 * (above[:, None] == below)
+    between = np.zeros((len(names), len(names)))
+    np.add.at(between, (group[is_positive][:, None], group[~is_positive]), wins)
+    positives, negatives = (np.bincount(group[side], minlength=len(names)) for side in (is_positive, ~is_positive))
 
     def area(drawn: Values) -> Values:
-        first, second = drawn[:, group[is_positive]], drawn[:, group[~is_positive]]
-        pairs = first.sum(axis=1) * second.sum(axis=1)
-        won = ((first @ wins) * second).sum(axis=1)
+        pairs = (drawn @ positives) * (drawn @ negatives)
+        won = ((drawn @ between) * drawn).sum(axis=1)
         return np.asarray(np.divide(won, pairs, out=np.full(len(drawn), np.nan), where=pairs > 0))
 
     return bootstrap_weights(area, len(names), seed=seed, draws=draws)
