@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from rheostat.directions.direction import Calibration
 from rheostat.directions.texts import Division, Indices, LabelledTexts
-from rheostat.metrics.statistics import Interval, bootstrap_weights
+from rheostat.metrics.statistics import Interval, auroc, bootstrap_auroc, bootstrap_weights
 
 Numbers = NDArray[np.float64]
 
