@@ -8,7 +8,7 @@ import torch
 
 import rheostat as rh
 from bench import __main__ as command
-from bench import capture, floor, generate, generation_sweep, lens, page, rows, sweep, where
+from bench import actadd, capture, floor, generate, generation_sweep, lens, page, rows, sweep, where
 from rheostat.lenses import reading
 from rheostat.models.toy import toy
 
@@ -35,7 +35,7 @@ def test_every_benchmark_runs_and_agrees(model: rh.Model, name: str):
 
 
 @pytest.mark.parametrize(
-    "benchmark", [capture, generate, generation_sweep, rows, sweep], ids=lambda module: module.__name__
+    "benchmark", [actadd, capture, generate, generation_sweep, rows, sweep], ids=lambda module: module.__name__
 )
 def test_a_plain_way_that_computes_something_else_is_noticed(model: rh.Model, monkeypatch, benchmark):
     true = benchmark.ours

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rheostat.base.errors import RheostatError
     from rheostat.capture.activations import Activations
+    from rheostat.directions.activation_addition import PromptVector, prompt_vectors
     from rheostat.edit.arithmetic import Add, Scale, Zero
     from rheostat.edit.edit import Edit
     from rheostat.edit.knockout import CutAttention
@@ -56,6 +57,7 @@ _HOMES = {
     "Plan": "rheostat.edit.plan",
     "Positions": "rheostat.sites.positions",
     "Probability": "rheostat.metrics.tokens",
+    "PromptVector": "rheostat.directions.activation_addition",
     "Rank": "rheostat.metrics.tokens",
     "Replace": "rheostat.edit.patching",
     "RheostatError": "rheostat.base.errors",
@@ -74,6 +76,7 @@ _HOMES = {
     "measure": "rheostat.metrics.measure",
     "patch_activations": "rheostat.tracing.activation_patching",
     "patching_cells": "rheostat.engine.cells",
+    "prompt_vectors": "rheostat.directions.activation_addition",
     "run_study": "rheostat.studies.run",
     "scaling_cells": "rheostat.sweeps.grids",
     "summarise": "rheostat.sweeps.summary",
@@ -100,6 +103,7 @@ __all__ = [
     "Plan",
     "Positions",
     "Probability",
+    "PromptVector",
     "Rank",
     "Replace",
     "RheostatError",
@@ -118,6 +122,7 @@ __all__ = [
     "measure",
     "patch_activations",
     "patching_cells",
+    "prompt_vectors",
     "run_study",
     "scaling_cells",
     "summarise",

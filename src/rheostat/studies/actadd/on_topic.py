@@ -28,38 +28,59 @@ def cross_fitted(values: Values) -> Values:
 
 
 def dissociations(scored: Scored, topic: str) -> tuple[Values, Values, Values]:
-    """Return the topic's vector (pair,), the nouns (noun, pair) and random vectors (random, pair), each at its block.
+    """Return the topic's vector (pair,), the nouns (noun, pair) and random vectors (random, pair).
 
-    log ratio on the topic's texts − log ratio on the other's. The block is chosen on the other half of the sentences,
-    for every control by itself.
+    log ratio on the topic's texts − log ratio on the other's, at the block where the topic's vector lies farthest below
+    the mean noun on the other half of the sentences.
     """
-    own = cross_fitted(scored.dissociation(topic, scored.texts.word(topic), TOPIC))
-    nouns = [cross_fitted(scored.dissociation(topic, noun, NOUN)) for noun in scored.nouns]
-    drawn = [cross_fitted(scored.dissociation(topic, one, RANDOM)) for one in scored.names(RANDOM)]
-    return own, np.stack(nouns), np.stack(drawn)
+    own = scored.dissociation(topic, scored.texts.word(topic), TOPIC)
+    nouns = np.stack([scored.dissociation(topic, noun, NOUN) for noun in scored.nouns])
+    chosen = chosen_by_other_half(nouns.mean(axis=0) - own)
+    drawn = [at_places(scored.dissociation(topic, one, RANDOM), chosen) for one in scored.names(RANDOM)]
+    return at_places(own, chosen), np.stack([at_places(one, chosen) for one in nouns]), np.stack(drawn)
 
 
 def measure_all(name: str, scored: Scored, topic: str, seed: int) -> list[Measurement]:
-    """Return how far the topic's vector lies beyond the mean noun, the most extreme one, and random vectors."""
-    own, nouns, drawn = dissociations(scored, topic)
+    """Return how far the topic's vector lies beyond the mean noun and beyond the most extreme one."""
+    own, nouns, _ = dissociations(scored, topic)
     extreme = int(nouns.mean(axis=1).argmin())
     controls = {
         f"the mean of {len(nouns)} neutral nouns": -nouns.mean(axis=0),
         f"the most extreme noun,{scored.nouns[extreme]}": -nouns[extreme],
-        "random vectors of equal length": -drawn.mean(axis=0),
     }
     quantity = f"log ratio off topic − on topic,{scored.texts.word(topic)}"
     return against(name, quantity, -own, controls, unit="sentence pairs", seed=seed)
 
 
+def measure_beside(name: str, scored: Scored, topic: str, seed: int) -> list[Measurement]:
+    """Return the same against a random vector, and against the most extreme noun at the block that suits it best.
+
+    A random vector breaks both texts, one sentence much more than the next, so its dissociation tells little.
+    """
+    own, _, drawn = dissociations(scored, topic)
+    quantity = f"log ratio off topic − on topic,{scored.texts.word(topic)} (does not decide)"
+    random = {"a random vector of equal length": -drawn.mean(axis=0)}
+    found = against(name, quantity, -own, random, unit="sentence pairs", seed=seed)
+    if len(scored.blocks) == 1:
+        return found
+    best = cross_fitted(scored.dissociation(topic, scored.texts.word(topic), TOPIC))
+    nouns = np.stack([cross_fitted(scored.dissociation(topic, noun, NOUN)) for noun in scored.nouns])
+    extreme = int(nouns.mean(axis=1).argmin())
+    freely = {f"the most extreme noun, its block chosen too,{scored.nouns[extreme]}": -nouns[extreme]}
+    quantity = f"log ratio off topic − on topic, each at its best block,{scored.texts.word(topic)} (does not decide)"
+    return found + against(name, quantity, -best, freely, unit="sentence pairs", seed=seed)
+
+
 def run(sets: Mapping[str, Sets], seed: int, power: Power) -> Part:
     """Judge the claim over every set of texts, model and topic."""
     deciding: list[Measurement] = []
+    beside: list[Measurement] = []
     counts = []
     for by_model in sets.values():
         for name, scored in by_model.items():
             for topic in scored.texts.topics:
                 deciding += measure_all(name, scored, topic, seed)
+                beside += measure_beside(name, scored, topic, seed)
                 own, nouns, _ = dissociations(scored, topic)
                 beyond = int((own.mean() < nouns.mean(axis=1)).sum())
                 counts.append(f"{topic}, {name}: {beyond} of {len(nouns)}")
@@ -67,9 +88,9 @@ def run(sets: Mapping[str, Sets], seed: int, power: Power) -> Part:
         claim=CLAIM,
         statement=STATEMENT,
         verdict=judge(deciding, planted_found=power.found),
-        reason=f"{held(deciding)} Nouns that the topic's vector lies beyond: {'; '.join(counts)}. Blocks are chosen on "
-        f"one half of the sentences and reported on the other, for every noun too. {power.text}",
-        measurements=tuple(deciding),
+        reason=f"{held(deciding)} Nouns that the topic's vector lies beyond: {'; '.join(counts)}. The block is chosen "
+        f"on one half of the sentences and reported on the other. {power.text}",
+        measurements=(*deciding, *beside),
     )
     figures: list[Figure] = []
     for by_model in sets.values():

@@ -71,8 +71,8 @@ def run(tables: Mapping[str, pd.DataFrame], seed: int, power: Power) -> Part:
     counts = [_count(name, table) for name, table in tables.items()]
     always = all(better == n for better, n, _ in counts)
     verdict = judge(deciding, planted_found=power.found)
-    if verdict == "reproduced" and not always:
-        verdict = "partly"
+    if not always:  # an exact statement is false where one case is
+        verdict = "partly" if verdict in ("reproduced", "partly") else "contradicted"
     said = "; ".join(f"{better} of {n} pairs on {name}" for better, n, name in counts)
     found = Verdict(
         claim=CLAIM,

@@ -19,7 +19,7 @@ from rheostat.studies.part import step_params
 from rheostat.studies.study import Context
 from rheostat.studies.vocabulary import group_tokens
 
-STRENGTH = 0.02
+STRENGTH = 0.05
 """Of the planted direction in texts, in lengths of the state."""
 PLANTED = "planted"
 
