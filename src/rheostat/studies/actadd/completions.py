@@ -12,7 +12,7 @@ from rheostat.metrics.loss import Loss
 from rheostat.metrics.statistics import Values
 from rheostat.model import Model
 from rheostat.studies.actadd.measuring import EMBEDDING, NOUN, RANDOM, RESCALED, TOPIC, blocks_at
-from rheostat.studies.actadd.power import PLANTED, planted_edit
+from rheostat.studies.actadd.power import PLANTED, planted_in_completions
 from rheostat.studies.actadd.scoring import Vectors, at_block, beginnings, nouns, random_vectors, token_rows
 from rheostat.studies.actadd.words import CONCEPTS, SPACE, WEDDINGS, Concept, mentions
 from rheostat.studies.part import step_params
@@ -118,7 +118,7 @@ def _cells(model: Model, concept: Concept, begin: str, prompts: Sequence[Sequenc
         arms: dict[str, Vectors] = {TOPIC: vectors, RANDOM: drawn, NOUN: noun}
         cells += [_cell(kind, found, block, "front", strength) for kind, found in arms.items()]
     if several:
-        planted = planted_edit(model, concept.name, "all", PLANTED_STRENGTH)
+        planted = planted_in_completions(model, concept.name, PLANTED_STRENGTH)
         cells.append(Cell(planted, {"kind": PLANTED, "block": -1, "align": "all"}))
         last = blocks[-1]
         true, embedded = at_block(vectors, last), at_block(vectors, 0).at(f"blocks.{last}.resid_pre", model)

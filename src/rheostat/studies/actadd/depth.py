@@ -81,8 +81,9 @@ def _profile(name: str, scored: Scored, topic: str, seed: int) -> Profile:
     word, blocks = scored.texts.word(topic), scored.blocks
     rows: list[dict[str, object]] = []
     for text, where in ((topic, "on topic"), (scored.texts.other(topic), "off topic")):
-        own = scored.ratios(text, word, TOPIC)
-        rows += ratio_curve(f"{where}: {word.strip()} − space", zip(blocks, own.T, strict=True), seed)
+        every = scored.blocks_of(word, TOPIC)
+        own = scored.ratios(text, word, TOPIC, blocks=every)
+        rows += ratio_curve(f"{where}: {word.strip()} − space", zip(every, own.T, strict=True), seed)
         nouns = scored.of_nouns(text).mean(axis=1)
         for place, column in zip(blocks, np.exp(nouns).T, strict=True):
             band = {"x": place, "value": float(column.mean()), "low": float(column.min()), "high": float(column.max())}

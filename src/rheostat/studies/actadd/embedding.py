@@ -23,8 +23,7 @@ STATEMENT = (
 def on_texts(name: str, scored: Scored, topic: str, seed: int) -> list[Measurement]:
     """Return the dissociation of the true vector beyond that of the embedding, at its own length and rescaled."""
     word = scored.texts.word(topic)
-    embedded = scored.table[scored.table["kind"] == EMBEDDING]
-    blocks = sorted(int(one) for one in embedded["block"].unique())
+    blocks = scored.blocks_of(word, EMBEDDING)
 
     def best(vector: str, kind: str) -> Values:
         return -cross_fitted(scored.dissociation(topic, vector, kind, blocks=blocks))

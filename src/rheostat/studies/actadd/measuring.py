@@ -69,6 +69,11 @@ class Scored:
         """The blocks at which neutral nouns were added too."""
         return sorted(int(block) for block in self.table.loc[self.table["kind"] == NOUN, "block"].unique())
 
+    def blocks_of(self, vector: str, kind: str) -> list[int]:
+        """Return every block at which one vector was added."""
+        rows = self.table[(self.table["vector"] == vector) & (self.table["kind"] == kind)]
+        return sorted(int(block) for block in rows["block"].unique())
+
     @property
     def nouns(self) -> list[str]:
         """The neutral nouns."""

@@ -1,26 +1,20 @@
-"""Planted cases: a direction that says a topic's words, written before the last norm, which every measure must find."""
+"""Planted cases: effects of a known size, which the measures must find."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import pandas as pd
+import numpy as np
 
 from rheostat.edit.arithmetic import Add
-from rheostat.metrics.statistics import bootstrap_mean
+from rheostat.metrics.statistics import Interval, paired_difference
 from rheostat.model import Model
-from rheostat.sites.positions import PositionsLike
-from rheostat.studies.actadd.measuring import Scored
-from rheostat.studies.actadd.scoring import N_VECTOR, Arm, beginnings, log_ratios, losses, spaced
-from rheostat.studies.actadd.texts import TextSet
+from rheostat.studies.actadd.measuring import NOUN, Scored
 from rheostat.studies.actadd.words import TOPIC_WORDS
 from rheostat.studies.decoding.planted import saying_direction
-from rheostat.studies.judging import number
-from rheostat.studies.part import step_params
-from rheostat.studies.study import Context
 from rheostat.studies.vocabulary import group_tokens
 
-STRENGTH = 0.05
-"""Of the planted direction in texts, in lengths of the state."""
+PLANTED_GAIN = 0.1
+"""Nats per token that a neutral noun is made to gain on one topic's texts; the paper's vector gains .087."""
 PLANTED = "planted"
 
 
@@ -32,50 +26,33 @@ class Power:
     text: str
 
 
-def planted_edit(model: Model, topic: str, positions: PositionsLike, strength: float) -> Add:
-    """Return the edit that says a topic's words before the last norm."""
+def planted_in_completions(model: Model, topic: str, strength: float) -> Add:
+    """Return the edit that makes a topic's words likely, whatever the state before the last norm."""
     site = f"blocks.{model.n_blocks - 1}.resid_post"
     state = model.capture("The", site, positions="last")[site][0, 0]
-    tokens = group_tokens(model, TOPIC_WORDS[topic])
-    direction = saying_direction(model, tokens, state) * state.norm()
-    return Add(site, direction, positions=positions, strength=strength)
+    direction = saying_direction(model, group_tokens(model, TOPIC_WORDS[topic]), state)
+    return Add(site, direction * state.norm(), strength=strength)
 
 
-def measure(model: Model, context: Context, texts: TextSet) -> pd.DataFrame:
-    """Return losses of the passages while a topic's words are said at every scored token, rows as of `Scored`."""
-    begin = beginnings(model)[0]
+def planted_gain(scored: Scored, topic: str, seed: int) -> Interval:
+    """Return how far the most ordinary noun lies beyond the others once it was given the planted gain, at some block.
 
-    def compute() -> pd.DataFrame:
-        tables = []
-        for topic, sentences in zip(texts.topics, texts.sentences, strict=True):
-            prompts = [spaced(model, one, begin) for one in sentences]
-            arms = [
-                Arm(said, PLANTED, 0, 1.0, planted_edit(model, said, slice(N_VECTOR, None), STRENGTH))
-                for said in texts.topics
-            ]
-            tables.append(losses(model, prompts, arms).assign(topic=topic))
-        return pd.concat(tables, ignore_index=True)
-
-    params = step_params(model, context, sentences=texts.sentences, begin=begin, strength=STRENGTH, said=TOPIC_WORDS)
-    return context.step(f"planted-{model.name}", params, compute)
+    The last block of `scored` is taken, and the noun whose dissociation there is nearest to the mean.
+    """
+    nouns = np.stack([scored.dissociation(topic, noun, NOUN)[:, -1] for noun in scored.nouns])
+    means = nouns.mean(axis=1)
+    ordinary = int(np.abs(means - means.mean()).argmin())
+    others = np.delete(nouns, ordinary, axis=0).mean(axis=0)
+    return paired_difference(others, nouns[ordinary] - PLANTED_GAIN, seed=seed)
 
 
-def of_passages(tables: Mapping[str, pd.DataFrame], scored: Mapping[str, Scored], seed: int) -> Power:
-    """Tell whether the planted topics stand out from the neutral nouns on every model."""
-    intervals = {}
-    for name, table in tables.items():
-        one = scored[name]
-        for topic in one.texts.topics:
-            on, off = (
-                log_ratios(table[(table["topic"] == text) & (table["vector"] == topic)])[:, 0]
-                for text in (topic, one.texts.other(topic))
-            )
-            n = min(len(on), len(off))
-            neutral = (one.of_nouns(topic)[:, :n] - one.of_nouns(one.texts.other(topic))[:, :n]).mean(axis=(0, 2))
-            intervals[f"{topic}, {name}"] = bootstrap_mean(neutral - (on[:n] - off[:n]), seed=seed)
-    said = "; ".join(f"{one.value:.3f} [{one.low:.3f}, {one.high:.3f}] ({name})" for name, one in intervals.items())
+def of_passages(scored: Mapping[str, Scored], seed: int) -> Power:
+    """Tell whether the planted gain is found for both topics on every model."""
+    found = {
+        f"{topic}, {name}": planted_gain(one, topic, seed) for name, one in scored.items() for topic in one.texts.topics
+    }
+    said = "; ".join(f"{one.value:.3f} [{one.low:.3f}, {one.high:.3f}] ({name})" for name, one in found.items())
     return Power(
-        all(one.above_zero for one in intervals.values()),
-        f"A direction that says the topic's words, added to every scored token at {number(STRENGTH)} of the state's "
-        f"length, gives a dissociation beyond the nouns of {said}.",
+        all(one.above_zero for one in found.values()),
+        f"A gain of {PLANTED_GAIN:g} nats per token on topic, given to the most ordinary noun, is measured as {said}.",
     )

@@ -24,7 +24,7 @@ PLACE_CLAIM = "actadd-7"
 PLACE_STATEMENT = "Position matters: added at the back it gives more topic words but incoherent text."
 CONTROLS = {UNSTEERED: "unsteered", RANDOM: "a random vector of equal length", NOUN: "a neutral noun's vector"}
 
-SHORT = {TOPIC: "concept", EMBEDDING: "embedding", RESCALED: "rescaled emb."}
+SHORT = {TOPIC: "own", EMBEDDING: "embedding", RESCALED: "rescaled emb."}
 """Labels that fit a map's margin."""
 
 ByConcept = Mapping[str, Completed]

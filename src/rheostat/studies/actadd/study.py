@@ -42,7 +42,6 @@ def run(context: Context) -> Findings:
     """Score texts and completions of every model, and judge what the paper says of them."""
     models, seed = context.models, context.seed
     passages = {model.name: measure_passages(model, context) for model in models}
-    planted = {model.name: power.measure(model, context, passages[model.name].texts) for model in models}
     bbc = {model.name: measure_bbc(model, context) for model in models}
     prompted = {model.name: measure_prompting(model, context) for model in models}
     coefficients = {model.name: measure_coefficients(model, context) for model in models}
@@ -51,7 +50,7 @@ def run(context: Context) -> Findings:
     pairs = {model.name: opposites.measure(model, context) for model in models}
     completed = {model.name: complete(model, context) for model in models}
     weddings = {name: found[WEDDINGS.name] for name, found in completed.items()}
-    seen = power.of_passages(planted, passages, seed)
+    seen = power.of_passages(passages, seed)
     parts = (
         on_topic.run({"passages": passages, "BBC": bbc}, seed, seen),
         depth.run(passages, {model.name: model.n_blocks for model in models}, seed, seen),

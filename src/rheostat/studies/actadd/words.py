@@ -121,9 +121,8 @@ OPPOSITES = (
 
 TOPIC_WORDS = {
     "weddings": ("bride", "wedding", "couple", "ceremony", "vows", "guests", "married", "marriage", "groom", "church"),
-    "shipping": ("ship", "cargo", "vessel", "port", "containers", "sea", "freight", "voyage", "harbour", "vessels"),
 }
-"""Words that a planted direction says, to see whether the measures find a topic that is there."""
+"""Words that a planted direction says, to see whether completions would show them."""
 
 
 def mentions(text: str, words: Sequence[str]) -> bool:
