@@ -120,8 +120,9 @@ def summary(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     weighed = table.assign(shift=(table["loss"] - table["clean"]) * table["tokens"])
     keys = ["model", "align", "vector", "kind", "block", "coefficient", "dose", "topic"]
     sums = weighed.groupby(keys, sort=False)[["shift", "tokens"]].sum()
-    ratio = np.exp(sums["shift"] / sums["tokens"]).rename("ratio").reset_index()
-    return ratio.pivot(index=keys[:-1], columns="topic", values="ratio").reset_index().rename_axis(columns=None)
+    ratio = pd.Series(np.exp(sums["shift"] / sums["tokens"]), name="ratio").reset_index()
+    wide: pd.DataFrame = ratio.pivot(index=keys[:-1], columns="topic", values="ratio").reset_index()
+    return wide.rename_axis(columns=None)
 
 
 def _curves(name: str, table: pd.DataFrame, texts: TextSet, topic: str, seed: int) -> Profile:
