@@ -12,13 +12,26 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from bench import attribution, capture, directions, generate, generation_sweep, lens, machine, plain_sweep, rows, sweep
+from bench import (
+    actadd,
+    attribution,
+    capture,
+    directions,
+    generate,
+    generation_sweep,
+    lens,
+    machine,
+    plain_sweep,
+    rows,
+    sweep,
+)
 from bench.outcome import Outcome
 from rheostat.base.errors import RheostatError
 from rheostat.base.files import atomic_file
 from rheostat.model import Model, load
 
 BENCHMARKS: Mapping[str, Callable[..., list[Outcome]]] = {
+    "actadd": actadd.run,
     "attribution": attribution.run,
     "capture": capture.run,
     "directions": directions.run,

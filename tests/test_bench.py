@@ -8,7 +8,20 @@ import torch
 
 import rheostat as rh
 from bench import __main__ as command
-from bench import capture, directions, floor, generate, generation_sweep, lens, page, plain_sweep, rows, sweep, where
+from bench import (
+    actadd,
+    capture,
+    directions,
+    floor,
+    generate,
+    generation_sweep,
+    lens,
+    page,
+    plain_sweep,
+    rows,
+    sweep,
+    where,
+)
 from rheostat.lenses import reading
 from rheostat.models.toy import toy
 from tests.contract.conftest import word_tokenizer
@@ -42,7 +55,9 @@ def test_every_benchmark_runs_and_agrees(model: rh.Model, worded: rh.Model, name
 
 
 @pytest.mark.parametrize(
-    "benchmark", [capture, generate, generation_sweep, plain_sweep, rows, sweep], ids=lambda module: module.__name__
+    "benchmark",
+    [actadd, capture, generate, generation_sweep, plain_sweep, rows, sweep],
+    ids=lambda module: module.__name__,
 )
 def test_a_plain_way_that_computes_something_else_is_noticed(model: rh.Model, monkeypatch, benchmark):
     true = benchmark.ours

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rheostat.base.errors import RheostatError
     from rheostat.capture.activations import Activations
-    from rheostat.directions.activation_addition import prompt_vectors
+    from rheostat.directions.activation_addition import PromptVector, prompt_vectors
     from rheostat.directions.clusters import find_clusters
     from rheostat.directions.correlation import correlate
     from rheostat.directions.detection import separate
@@ -80,6 +80,7 @@ _HOMES = {
     "Positions": "rheostat.sites.positions",
     "Probability": "rheostat.metrics.tokens",
     "Project": "rheostat.edit.projection",
+    "PromptVector": "rheostat.directions.activation_addition",
     "Rank": "rheostat.metrics.tokens",
     "Replace": "rheostat.edit.patching",
     "RheostatError": "rheostat.base.errors",
@@ -145,6 +146,7 @@ __all__ = [
     "Positions",
     "Probability",
     "Project",
+    "PromptVector",
     "Rank",
     "Replace",
     "RheostatError",

@@ -273,6 +273,23 @@ def test_the_work_explained_is_the_work_that_blocks_see(model, differs, way):
     assert str(cost.block_token_rows) in str(cost)
 
 
+def test_tokens_behind_the_last_one_asked_for_pass_no_block(core_model):
+    cells = [Cell(rh.Add("blocks.0.resid_pre", VECTOR, positions=[1, 4], strength=c)) for c in (0.5, 1.0, 2.0)]
+    seen = []
+
+    def count(_block: object, _inputs: object, output: object) -> None:
+        rows = output if isinstance(output, torch.Tensor) else output[0]
+        seen.append(rows.shape[1])
+
+    with dividing("branching"), ExitStack() as stack:
+        part = core_model.part(f"{core_model.anatomy.blocks}.{N_BLOCKS - 1}")
+        stack.callback(part.register_forward_hook(count).remove)
+        found = sweep_logits(core_model, ROW, cells, logits_at=[1, 2])[:, 0]
+    assert seen == [len(ROW), 2]  # the shared run, then tokens 1 and 2 of all cells
+    alone = torch.cat([run(core_model, ROW, edits=cell.plan, logits_at=[1, 2]).logits for cell in cells])
+    torch.testing.assert_close(found, alone, rtol=0, atol=1e-9)
+
+
 def test_a_cell_that_changes_nothing_is_the_shared_run_and_passes_no_block(core_model, monkeypatch):
     own = core_model.capture(ROW, ["blocks.*.resid_pre", "blocks.*.heads"], positions="all")
     cells = [*patching_cells(own), Cell(None), Cell(rh.Zero("blocks.1.mlp_out", strength=0.0))]

@@ -44,7 +44,8 @@ class Branch:
         self._clean = clean
         self._departures = departures
         self._start = min(departure.place.token for departure in departures)
-        self._n_columns = len(clean.row) - self._start
+        self._stop = max(clean.asked) + 1  # attention is causal: no logits that were asked for depend on later tokens
+        self._n_columns = self._stop - self._start
         self._n_rows = 1
         self._joining = {border: list(each) for border, each in groupby(departures, lambda one: one.place.border)}
         self._first: dict[Site, list[_Write]] = {}
@@ -82,27 +83,29 @@ class Branch:
             attach(stack, module, where, visit)
 
     def run(self) -> Tensor:
-        """Pass the end of the prompt through the network; return the logits (row, pos, d_vocab) where asked for.
+        """Pass the tokens from the first edited to the last asked for through the network.
+
+        Returns the logits (row, pos, d_vocab) where asked for.
 
         Positions before the first edited token have the shared run's logits.
         """
         clean, network = self._clean, self._network
-        n = len(clean.row)
+        n = self._stop
         device = network.device
         asked = [position - self._start for position in clean.asked if position >= self._start]
         arguments = {
-            "input_ids": torch.tensor([clean.row.ids[self._start :]], device=device),
+            "input_ids": torch.tensor([clean.row.ids[self._start : n]], device=device),
             "attention_mask": torch.ones(1, n, dtype=torch.long, device=device),
             "past_key_values": clean.cache(self._start),
         }
         if "position_ids" in network.parameters_of_forward:
             arguments["position_ids"] = torch.arange(self._start, n, device=device)[None]
-        if self._edits_logits or "logits_to_keep" not in network.parameters_of_forward:
-            kept = asked
-        else:
-            kept = list(range(len(asked)))
+        unembeds_all = self._edits_logits or "logits_to_keep" not in network.parameters_of_forward
+        if not unembeds_all:
             arguments["logits_to_keep"] = torch.tensor(asked, device=device)
-        logits: Tensor = network.module(**arguments, use_cache=True).logits[:, kept]
+        logits: Tensor = network.module(**arguments, use_cache=True).logits
+        if unembeds_all:
+            logits = logits[:, asked]
         n_before = len(clean.asked) - len(asked)
         if not n_before and list(clean.asked) == sorted(clean.asked):
             return logits
@@ -119,7 +122,7 @@ class Branch:
 
     def _write(self, row: int, departure: Departure) -> _Write:
         columns = [token - self._start for token in departure.tokens]
-        reached = [index for index, column in enumerate(columns) if column >= 0]
+        reached = [index for index, column in enumerate(columns) if 0 <= column < self._n_columns]
         return _Write(row, [columns[index] for index in reached], departure.values[reached])
 
     def _cross(self, rows: Tensor, border: int) -> Tensor:
@@ -128,7 +131,7 @@ class Branch:
         if joining is None:
             return rows
         first = border == min(self._joining)
-        new = self._clean.borders[border][self._start :].expand(len(joining), -1, -1)
+        new = self._clean.borders[border][self._start : self._stop].expand(len(joining), -1, -1)
         grid = new.clone() if first else torch.cat([rows, new])
         n_before = grid.shape[0] - len(joining)
         _write_all(grid, [self._write(n_before + k, one) for k, one in enumerate(joining) if one.at_border])
@@ -146,16 +149,20 @@ class Branch:
 
     def _cut(self, mask: Tensor, site: Site) -> Tensor | None:
         """Take edges out of the attention mask of some rows."""
-        n, n_keys = len(self._clean.row), mask.shape[-1]
+        n, n_keys = self._stop, mask.shape[-1]
         seen = visible(mask).any(1)
         cuts = []
         for row, bound in self._later[site]:
             assert isinstance(bound.edit, CutAttention)
             edges = torch.zeros(self._n_rows, n, n_keys, dtype=torch.bool, device=mask.device)
-            queries, keys = zip(*cut_edges(bound.edit, self._clean.row), strict=True)
-            edges[row, queries, keys] = True
+            named = cut_edges(bound.edit, self._clean.row)
+            within = [edge for edge in named if edge[0] < n]
+            if within:
+                queries, keys = zip(*within, strict=True)
+                edges[row, queries, keys] = True
             cut = Cut(bound.edit, edges[:, self._start :] & seen)
-            if not bound.of_base and bound.edit.strength != 0 and not bool(cut.edges.any()):
+            idle = bound.edit.strength == 0 or bound.of_base or len(within) < len(named)
+            if not idle and not bool(cut.edges.any()):
                 raise EditNotApplied(
                     f"cell {self._departures[row].place.cell}: {bound.edit} at {site}: no query token sees one of "
                     "the keys, because the block attends to a window of tokens; it would change nothing."
@@ -168,9 +175,9 @@ class Branch:
         return None if new is mask else new
 
     def _apply(self, grid: Tensor, row: int, bound: BoundEdit) -> None:
-        """Apply an edit to one row. Tokens before the pass are left: there it changes nothing."""
+        """Apply an edit to one row. Tokens outside the pass are left: there it changes nothing that counts."""
         ordinals = bound.ordinals(self._clean.row)
-        tokens = [token for token in ordinals if token >= self._start]
+        tokens = [token for token in ordinals if self._start <= token < self._stop]
         if bound.edit.strength == 0 or not tokens:
             return
         columns = [token - self._start for token in tokens]

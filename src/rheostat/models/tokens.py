@@ -63,6 +63,11 @@ class Tokens:
             raise EmptyPrompt(f"the prompt {prompt!r} holds no token. Give at least one word.")
         return row
 
+    def spell(self, text: str) -> list[int]:
+        """Return the tokens of a text without the special ones that the tokenizer adds; none for an empty text."""
+        _check_text(text)
+        return [int(token) for token in self.tokenizer(text, add_special_tokens=False)["input_ids"]]
+
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of tokens, without special tokens."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))

@@ -54,5 +54,13 @@ STUDIES: dict[str, StudyCard] = {
             minutes="8 / 1",
             home="rheostat.studies.mnist_addition:STUDY",
         ),
+        StudyCard(
+            name="actadd",
+            title="Activation addition: what the difference of two short prompts does on and off its topic",
+            source="Turner et al., “Activation Addition: Steering Language Models Without Optimization” "
+            "(arXiv:2308.10248)",
+            minutes="20 / 2",
+            home="rheostat.studies.actadd:STUDY",
+        ),
     )
 }

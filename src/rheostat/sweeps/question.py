@@ -103,8 +103,12 @@ def _nowhere(_n: int) -> None:
 def _measure(logits: Tensor, bound: Sequence[Bound], clean: Tensor | None, positions: Sequence[int]) -> Tensor:
     """Return (cell, metric) of logits (cell, pos, d_vocab) at `positions`."""
     columns = [[positions.index(one) for one in each.positions] for each in bound]
+    everything = list(range(len(positions)))
     values = [
-        each(logits[:, where], None if clean is None or not each.needs_clean else clean[where])
+        each(
+            logits if where == everything else logits[:, where],  # an index copies, and logits are large
+            None if clean is None or not each.needs_clean else clean[where],
+        )
         for each, where in zip(bound, columns, strict=True)
     ]
     return torch.stack([one.double().cpu() for one in values], dim=-1)
