@@ -9,8 +9,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rheostat.base.errors import RheostatError
     from rheostat.capture.activations import Activations
+    from rheostat.directions.activation_addition import prompt_vectors
+    from rheostat.directions.direction import Direction
+    from rheostat.directions.directions import Directions
+    from rheostat.directions.erasure import fit_erasures
+    from rheostat.directions.fit import fit_directions, fit_directions_from_texts
+    from rheostat.directions.pairs import ContrastPair, read_pairs
     from rheostat.edit.arithmetic import Add, Scale, Zero
     from rheostat.edit.edit import Edit
+    from rheostat.edit.erasure import Erase
     from rheostat.edit.knockout import CutAttention
     from rheostat.edit.patching import Mix, Replace
     from rheostat.edit.plan import Plan
@@ -44,8 +51,12 @@ _HOMES = {
     "Add": "rheostat.edit.arithmetic",
     "Anatomy": "rheostat.models.anatomy",
     "Cell": "rheostat.engine.cells",
+    "ContrastPair": "rheostat.directions.pairs",
     "CutAttention": "rheostat.edit.knockout",
+    "Direction": "rheostat.directions.direction",
+    "Directions": "rheostat.directions.directions",
     "Edit": "rheostat.edit.edit",
+    "Erase": "rheostat.edit.erasure",
     "FromPrompt": "rheostat.edit.source",
     "KLToClean": "rheostat.metrics.divergence",
     "LogitDifference": "rheostat.metrics.tokens",
@@ -63,23 +74,28 @@ _HOMES = {
     "Site": "rheostat.sites.site",
     "Zero": "rheostat.edit.arithmetic",
     "adding_cells": "rheostat.sweeps.grids",
-    "attribute_patching": "rheostat.tracing.attribution_patching",
-    "block_taps": "rheostat.models.anatomy",
-    "combined_cells": "rheostat.sweeps.grids",
-    "causal_trace": "rheostat.tracing.causal_tracing",
     "attention_knockout": "rheostat.tracing.attention_knockout",
+    "attribute_patching": "rheostat.tracing.attribution_patching",
     "attributes_rate": "rheostat.tracing.attributes_rate",
+    "block_taps": "rheostat.models.anatomy",
+    "causal_trace": "rheostat.tracing.causal_tracing",
+    "combined_cells": "rheostat.sweeps.grids",
     "extracted_tokens": "rheostat.tracing.extraction",
+    "fit_directions": "rheostat.directions.fit",
+    "fit_directions_from_texts": "rheostat.directions.fit",
+    "fit_erasures": "rheostat.directions.erasure",
     "load": "rheostat.model",
     "measure": "rheostat.metrics.measure",
     "patch_activations": "rheostat.tracing.activation_patching",
     "patching_cells": "rheostat.engine.cells",
+    "prompt_vectors": "rheostat.directions.activation_addition",
+    "read_pairs": "rheostat.directions.pairs",
     "run_study": "rheostat.studies.run",
     "scaling_cells": "rheostat.sweeps.grids",
     "summarise": "rheostat.sweeps.summary",
     "targets": "rheostat.sweeps.targets",
-    "windows": "rheostat.sweeps.targets",
     "token_roles": "rheostat.tracing.attention_knockout",
+    "windows": "rheostat.sweeps.targets",
     "write_record": "rheostat.report.folder",
 }
 
@@ -88,8 +104,12 @@ __all__ = [
     "Add",
     "Anatomy",
     "Cell",
+    "ContrastPair",
     "CutAttention",
+    "Direction",
+    "Directions",
     "Edit",
+    "Erase",
     "FromPrompt",
     "KLToClean",
     "LogitDifference",
@@ -114,10 +134,15 @@ __all__ = [
     "causal_trace",
     "combined_cells",
     "extracted_tokens",
+    "fit_directions",
+    "fit_directions_from_texts",
+    "fit_erasures",
     "load",
     "measure",
     "patch_activations",
     "patching_cells",
+    "prompt_vectors",
+    "read_pairs",
     "run_study",
     "scaling_cells",
     "summarise",

@@ -1,7 +1,7 @@
 """`Model`: a loaded network with verbs. Every verb calls one public function of the room it belongs to."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from rheostat.capture.activations import Activations
+from rheostat.directions.directions import Directions
+from rheostat.directions.fit import SITES, fit_directions
+from rheostat.directions.pairs import PairLike
 from rheostat.edit.plan import PlanLike
 from rheostat.engine.batch import PaddingSide
 from rheostat.engine.cells import Cell
@@ -306,6 +309,33 @@ class Model(Network):
     ) -> Reading:
         """Read a prompt with the logit lens at four points of every block; see `rheostat.lenses.reading.read`."""
         return read(LogitLens(self), prompt, positions=positions, points=points, k=k, track=track, edits=edits)
+
+    def fit_directions(
+        self,
+        pairs: Iterable[PairLike],
+        *,
+        concept: str = "concept",
+        method: str = "mean_difference",
+        sites: "SiteLike | Sequence[SiteLike]" = SITES,
+        positions: PositionsLike = "last",
+        held_out: float = 0.25,
+        seed: int = 0,
+        shuffles: int = 10,
+        batch_size: int = 32,
+    ) -> Directions:
+        """Fit a direction per site from contrast pairs; see `rheostat.directions.fit.fit_directions`."""
+        return fit_directions(
+            self,
+            pairs,
+            concept=concept,
+            method=method,
+            sites=sites,
+            positions=positions,
+            held_out=held_out,
+            seed=seed,
+            shuffles=shuffles,
+            batch_size=batch_size,
+        )
 
     def sites(self) -> list[str]:
         """Return the names of all sites, in the order of computation."""

@@ -5,7 +5,21 @@ from typing import Annotated
 import typer
 
 from rheostat import __version__
-from rheostat.cli import check, claims, demo, generate, lens, models, patch, run, runs, sites, studies, trace
+from rheostat.cli import (
+    check,
+    claims,
+    demo,
+    directions,
+    generate,
+    lens,
+    models,
+    patch,
+    run,
+    runs,
+    sites,
+    studies,
+    trace,
+)
 
 app = typer.Typer(
     name="rheostat",
@@ -35,7 +49,7 @@ def common(version: VersionOption = False) -> None:
     """Take the options that stand before the command."""
 
 
-for module in (lens, generate, patch, trace, demo, run, studies, models, sites, check, claims):
+for module in (lens, generate, patch, trace, directions, demo, run, studies, models, sites, check, claims):
     name = module.__name__.rpartition(".")[2]
     app.command(name=name, epilog=module.EXAMPLE)(module.command)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-    from rheostat.base.shapes import Grid
+    from rheostat.base.shapes import Figure
     from rheostat.edit.edit import Edit
     from rheostat.edit.plan import Plan
 
@@ -190,13 +190,15 @@ def _site_and_prompt(option: str, text: str) -> tuple[str, str]:
     return site, prompt
 
 
-def write_pictures(grid: "Grid", rows: "pd.DataFrame", *, png: Path | None, html: Path | None, overwrite: bool) -> None:
-    """Write a grid as a picture, and as a page with its rows, where asked for."""
+def write_pictures(
+    figure: "Figure", rows: "pd.DataFrame", *, png: Path | None, html: Path | None, overwrite: bool
+) -> None:
+    """Write a figure as a picture, and as a page with its rows, where asked for."""
     if png is not None:
         from rheostat.report.figures import png as drawn
 
-        write(png, drawn(grid), overwrite=overwrite)
+        write(png, drawn(figure), overwrite=overwrite)
     if html is not None:
         from rheostat.report.page import page
 
-        write(html, page(grid.title, figures={grid.name: grid}, tables={"rows": rows}), overwrite=overwrite)
+        write(html, page(figure.title, figures={figure.name: figure}, tables={"rows": rows}), overwrite=overwrite)

@@ -2,12 +2,19 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from numbers import Real
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from rheostat.base.errors import BadArgument, SiteNotFound
 from rheostat.base.names import did_you_mean
+from rheostat.base.shapes import Profile
 from rheostat.directions.direction import Direction
+
+if TYPE_CHECKING:
+    from rheostat.models.network import Network
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,12 +23,36 @@ class Directions(Mapping[str, Direction]):
 
     directions: Mapping[str, Direction]
     table: pd.DataFrame = field(default_factory=pd.DataFrame)
-    """How well each tells the classes apart on data that it was not fitted on: rows {site, block, accuracy, low, high,
-    shuffled, effect_size, length}; empty where nothing was held out."""
+    """How well each tells the classes apart on texts that it was not fitted on, a row per site; empty where nothing was
+    held out.
+
+    - `site`, `block`, `length`: of the direction.
+    - `accuracy`, `low`, `high`: share of pairs whose positive text reaches further along it, with the 95 % bootstrap
+      interval over groups; of texts without pairs the AUROC.
+    - `shuffled`, `shuffled_sd`: the same of directions fitted with shuffled labels, mean and standard deviation.
+    - `random`, `random_sd`: the same of random directions, turned towards the positive class of the fitted texts.
+    - `effect_size`: distance between the classes in standard deviations within them (Cohen's d).
+    - `threshold`, `auroc`, each with `_low` and `_high`: share of texts on the right side of the fitted midpoint, and
+      the area under the ROC curve.
+    - `n`, `n_groups`: pairs (or texts) and groups that these figures come from.
+    - `choice`, `choice_effect`: accuracy and effect size on the other held-out texts, by which `best` is chosen.
+    """
 
     def __post_init__(self) -> None:
         if not self.directions:
             raise BadArgument("no direction was given.")
+
+    @classmethod
+    def of(cls, *directions: Direction) -> "Directions":
+        """Return directions at different sites as one value, without figures.
+
+        Raises:
+            BadArgument: none is given, or two lie at one site.
+        """
+        found = {one.site: one for one in directions}
+        if len(found) < len(directions):
+            raise BadArgument("two of the directions lie at one site; add them, or keep them apart.")
+        return cls(found)
 
     def __getitem__(self, site: object) -> Direction:
         name = str(site)
@@ -42,7 +73,18 @@ class Directions(Mapping[str, Direction]):
 
     @property
     def best(self) -> Direction:
-        """The direction with the highest held-out accuracy; among equals the one with the largest effect size.
+        """The direction with the highest accuracy on the texts kept for the choice, among equals the largest effect.
+
+        Its row in the table, `best_figures`, comes from texts that had no part in the choice.
+
+        Raises:
+            BadArgument: nothing was held out when they were fitted.
+        """
+        return self[self.best_figures["site"]]
+
+    @property
+    def best_figures(self) -> "pd.Series[float]":
+        """The table's row for `best`.
 
         Raises:
             BadArgument: nothing was held out when they were fitted.
@@ -51,11 +93,93 @@ class Directions(Mapping[str, Direction]):
             raise BadArgument(
                 f"the directions of {self.concept!r} have no held-out accuracy to choose by: name a site."
             )
-        order = self.table.sort_values(["accuracy", "effect_size"], ascending=False)
-        return self[order["site"].iloc[0]]
+        return self.table.sort_values(["choice", "choice_effect"], ascending=False, kind="stable").iloc[0]
 
-    def __mul__(self, factor: float) -> "Directions":
-        return replace(self, directions={site: one * factor for site, one in self.items()})
+    def profile(self) -> Profile:
+        """Return the held-out accuracy by block, with its controls, as a figure.
+
+        Raises:
+            BadArgument: nothing was held out, or the sites lie in no block.
+        """
+        table = self.table
+        if table.empty or table["block"].isna().any():
+            raise BadArgument(f"the directions of {self.concept!r} have no held-out accuracy by block to draw.")
+        first = table.iloc[0]
+        method, kind = next(iter(self.values())).method, str(first["site"]).rpartition(".")[2]
+        series = {
+            method.replace("_", " "): ("accuracy", table["low"], table["high"]),
+            "shuffled labels": (
+                "shuffled",
+                table["shuffled"] - table["shuffled_sd"],
+                table["shuffled"] + table["shuffled_sd"],
+            ),
+            "random directions": (
+                "random",
+                table["random"] - table["random_sd"],
+                table["random"] + table["random_sd"],
+            ),
+        }
+        parts = [
+            pd.DataFrame({"x": table["block"], "value": table[column], "series": name, "low": low, "high": high})
+            for name, (column, low, high) in series.items()
+        ]
+        best = self.best_figures
+        return Profile(
+            name="accuracy-by-block",
+            title=f"{self.concept}: telling the classes apart by block",
+            x_label=f"block ({kind})",
+            y_label="held-out accuracy",
+            table=pd.concat(parts, ignore_index=True).dropna(subset=["value"]),
+            note=(
+                f"{int(first['n'])} held-out items in {int(first['n_groups'])} groups. Bands: the direction's 95 % "
+                "bootstrap interval over groups; ± 1 standard deviation of the controls. Best by other held-out "
+                f"texts: {best['site']}, here {best['accuracy']:.3f}."
+            ),
+            reference={"chance": 0.5},
+        )
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write a safetensors file; see `rheostat.directions.files.save_directions`."""
+        from rheostat.directions.files import save_directions
+
+        save_directions(self, path, overwrite=overwrite)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Directions":
+        """Read what `save` wrote; see `rheostat.directions.files.load_directions`."""
+        from rheostat.directions.files import load_directions
+
+        return load_directions(path)
+
+    def to_gguf(
+        self,
+        path: str | Path,
+        *,
+        model_hint: str | None = None,
+        without_block_0: bool = False,
+        overwrite: bool = False,
+    ) -> None:
+        """Write a control vector for llama.cpp; see `rheostat.directions.control_vectors.export_gguf`."""
+        from rheostat.directions.control_vectors import export_gguf
+
+        export_gguf(self, path, model_hint=model_hint, without_block_0=without_block_0, overwrite=overwrite)
+
+    @classmethod
+    def from_gguf(
+        cls, path: str | Path, *, network: "Network | None" = None, concept: str | None = None
+    ) -> "Directions":
+        """Read a control vector; see `rheostat.directions.control_vectors.import_gguf`."""
+        from rheostat.directions.control_vectors import import_gguf
+
+        return import_gguf(path, network=network, concept=concept)
+
+    def __mul__(self, factor: int | float) -> "Directions":
+        if not isinstance(factor, Real):
+            return NotImplemented
+        table = self.table
+        if not table.empty:
+            table = table.assign(length=table["length"] * abs(factor))
+        return replace(self, directions={site: one * factor for site, one in self.items()}, table=table)
 
     __rmul__ = __mul__
 
@@ -63,14 +187,22 @@ class Directions(Mapping[str, Direction]):
         return self * -1.0
 
     def __add__(self, other: "Directions") -> "Directions":
+        if not isinstance(other, Directions):
+            return NotImplemented
+        self._check_sites(other)
+        return Directions({site: one + other[site] for site, one in self.items()})
+
+    def __sub__(self, other: "Directions") -> "Directions":
+        if not isinstance(other, Directions):
+            return NotImplemented
+        self._check_sites(other)
+        return Directions({site: one - other[site] for site, one in self.items()})
+
+    def _check_sites(self, other: "Directions") -> None:
         if set(self) != set(other):
             raise BadArgument(
                 f"{self.concept!r} and {other.concept!r} lie at different sites, so they cannot be added."
             )
-        return Directions({site: one + other[site] for site, one in self.items()})
-
-    def __sub__(self, other: "Directions") -> "Directions":
-        return self + (-other)
 
     def __repr__(self) -> str:
         sites = list(self)

@@ -13,13 +13,14 @@ from rheostat.base.names import did_you_mean
 from rheostat.capture.activations import Activations
 from rheostat.edit.arithmetic import Add, Scale, Zero
 from rheostat.edit.edit import Edit
+from rheostat.edit.erasure import Erase
 from rheostat.edit.knockout import CutAttention
 from rheostat.edit.patching import Mix, Replace
 from rheostat.edit.source import FromPrompt, Source
 from rheostat.sites.positions import Positions, PositionsLike
 from rheostat.sites.site import SiteLike
 
-EDITS: Mapping[str, type[Edit]] = {edit.name: edit for edit in (Add, Scale, Zero, Replace, Mix, CutAttention)}
+EDITS: Mapping[str, type[Edit]] = {edit.name: edit for edit in (Add, Scale, Zero, Erase, Replace, Mix, CutAttention)}
 
 Tensors = Mapping[str, Tensor]
 

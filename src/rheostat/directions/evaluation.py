@@ -1,0 +1,137 @@
+"""How well a direction tells the classes apart on texts that it was not fitted on, beside its controls."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from rheostat.directions.direction import Calibration
+from rheostat.directions.texts import Division, Indices, LabelledTexts
+from rheostat.metrics.statistics import Interval, bootstrap
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Projections:
+    """How far every held-out text reaches along unit vectors at one site. NaN for texts that were fitted on."""
+
+    found: Numbers
+    """(text)"""
+    shuffled: Numbers
+    """(text, shuffle): along directions fitted with shuffled labels."""
+    random: Numbers
+    """(text, draw): along random directions, turned towards the positive class of the fitted texts."""
+
+
+def evaluate(
+    texts: LabelledTexts, division: Division, projections: Projections, *, midpoint: float, seed: int
+) -> dict[str, float]:
+    """Return the figures of one site, of the report's texts but for `choice` and `choice_effect`.
+
+    `accuracy` is the share of pairs whose positive text reaches further (a tie counts half); of texts without pairs it
+    is the same comparison of all positive with all negative texts, the AUROC.
+
+    Args:
+        texts: all texts.
+        division: of them.
+        projections: on the site's direction and its controls.
+        midpoint: half way between the class means of the fitted texts: the threshold.
+        seed: of the bootstrap over groups.
+    """
+    part, scores = division.report, projections.found[division.report]
+    right = _right(texts, part, scores)
+    auroc = _auroc_by_group(texts, part, scores)
+    above = ((scores > midpoint) == texts.positive[part]).astype(np.float64)
+    intervals = {
+        "accuracy": auroc if right is None else _mean_by_group(texts.groups[part[::2]], right, seed=seed),
+        "threshold": _mean_by_group(texts.groups[part], above, seed=seed),
+        "auroc": auroc,
+    }
+    shuffled = [accuracy(texts, part, one[part]) for one in projections.shuffled.T]
+    random = [accuracy(texts, part, one[part]) for one in projections.random.T]
+    chosen = division.choice
+    return {
+        "accuracy": intervals["accuracy"].value,
+        "low": intervals["accuracy"].low,
+        "high": intervals["accuracy"].high,
+        "shuffled": _mean(shuffled),
+        "shuffled_sd": _spread(shuffled),
+        "random": _mean(random),
+        "random_sd": _spread(random),
+        "effect_size": calibration(texts, part, scores).effect_size,
+        "threshold": intervals["threshold"].value,
+        "threshold_low": intervals["threshold"].low,
+        "threshold_high": intervals["threshold"].high,
+        "auroc": intervals["auroc"].value,
+        "auroc_low": intervals["auroc"].low,
+        "auroc_high": intervals["auroc"].high,
+        "n": float(len(part) // 2 if texts.paired else len(part)),
+        "n_groups": float(intervals["auroc"].n),
+        "choice": accuracy(texts, chosen, projections.found[chosen]),
+        "choice_effect": calibration(texts, chosen, projections.found[chosen]).effect_size,
+    }
+
+
+def accuracy(texts: LabelledTexts, part: Indices, scores: Numbers) -> float:
+    """Return the share of comparisons in which the positive text reaches further: within pairs, or of all with all."""
+    right = _right(texts, part, scores)
+    if right is not None:
+        return float(right.mean())
+    positive = texts.positive[part]
+    ranks, n = rankdata(scores)[positive], int(positive.sum())
+    return float((ranks.sum() - n * (n + 1) / 2) / (n * (len(scores) - n)))
+
+
+def calibration(texts: LabelledTexts, part: Indices, scores: Numbers) -> Calibration:
+    """Return where the classes of some texts lie along a direction."""
+    positive = texts.positive[part]
+    sides = scores[positive], scores[~positive]
+    degrees = len(scores) - 2
+    squares = sum(float(((side - side.mean()) ** 2).sum()) for side in sides)
+    return Calibration(
+        float(sides[0].mean()), float(sides[1].mean()), float(np.sqrt(squares / degrees)) if degrees else float("nan")
+    )
+
+
+def _right(texts: LabelledTexts, part: Indices, scores: Numbers) -> Numbers | None:
+    """Return, per pair, 1 where its positive text reaches further, ½ for a tie; None for texts without pairs."""
+    return (np.sign(scores[::2] - scores[1::2]) + 1) / 2 if texts.paired else None
+
+
+def _mean_by_group(groups: Indices, values: Numbers, *, seed: int) -> Interval:
+    """Return the mean of values, resampled over their groups."""
+    _, number = np.unique(groups, return_inverse=True)
+    units = np.stack([np.bincount(number, values), np.bincount(number)], axis=1)
+    return bootstrap(_ratio_of_sums, units, seed=seed)
+
+
+def _ratio_of_sums(units: Numbers) -> float:
+    total, count = units.sum(axis=0)
+    return float(total / count)
+
+
+def _auroc_by_group(texts: LabelledTexts, part: Indices, scores: Numbers, *, seed: int = 0) -> Interval:
+    """Return the AUROC, resampled over groups: positive and negative texts of drawn groups, each with each."""
+    _, group = np.unique(texts.groups[part], return_inverse=True)
+    n, positive = int(group.max()) + 1, texts.positive[part]
+    won = (np.sign(scores[positive][:, None] - scores[~positive][None, :]) + 1) / 2
+    between = np.zeros((n, n))
+    np.add.at(between, (group[positive][:, None], group[~positive][None, :]), won)
+    counts = np.stack([np.bincount(group[positive], minlength=n), np.bincount(group[~positive], minlength=n)])
+
+    def auroc(drawn: Numbers) -> float:
+        weights = np.bincount(drawn.astype(np.int64), minlength=n)
+        pairs = float(np.prod(counts @ weights))
+        return float(weights @ between @ weights) / pairs if pairs else float("nan")
+
+    return bootstrap(auroc, np.arange(n), seed=seed)
+
+
+def _mean(values: list[float]) -> float:
+    return float(np.mean(values)) if values else float("nan")
+
+
+def _spread(values: list[float]) -> float:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
