@@ -26,6 +26,7 @@ from rheostat.engine.plain import PlainOutput, run_plain
 from rheostat.engine.plain_sweep import MAX_ROWS
 from rheostat.engine.stream import CaptureCost, capture_to_file, explain_capture
 from rheostat.engine.sweep import MAX_TOKEN_ROWS
+from rheostat.engine.watch import Watch
 from rheostat.lenses.logit import LogitLens
 from rheostat.lenses.reading import POINTS, Reading, read
 from rheostat.metrics.metric import Metric
@@ -271,6 +272,7 @@ class Model(Network):
         seed: int = 0,
         row_ids: Sequence[int] | None = None,
         use_cache: bool = True,
+        watch: Watch | None = None,
     ) -> Generation:
         """Continue prompts with edits; see `rheostat.engine.generate.generate`."""
         return generate(
@@ -285,6 +287,7 @@ class Model(Network):
             seed=seed,
             row_ids=row_ids,
             use_cache=use_cache,
+            watch=watch,
         )
 
     def editing(

@@ -1,4 +1,4 @@
-"""The shapes that results come in: a profile, a grid, a scatter, a diagram. They hold numbers; `report` draws them."""
+"""The shapes that results come in: profile, grid, scatter, diagram, tokens. They hold numbers; `report` draws them."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -70,4 +70,24 @@ class BlockDiagram:
     kind: Literal["diagram"] = "diagram"
 
 
-Figure = Profile | Grid | Scatter | BlockDiagram
+@dataclass(frozen=True)
+class TokenStrip:
+    """A text whose tokens are coloured by a value, with the value beside each; one line of tokens per text."""
+
+    name: str
+    title: str
+    value_label: str
+    table: pd.DataFrame
+    """Columns `token`, as it stands in running text, and `value`, in reading order; optionally `text`, a label: where
+    it changes, another text begins."""
+    note: str = ""
+    centre: float | None = 0.0
+    """Diverging colours around this value; None: sequential colours."""
+    limits: tuple[float, float] | None = None
+    """Values at the ends of the colour scale; beyond them the colour stays, the number does not."""
+    threshold: float | None = None
+    """Tokens whose value lies above are framed."""
+    kind: Literal["tokens"] = "tokens"
+
+
+Figure = Profile | Grid | Scatter | BlockDiagram | TokenStrip

@@ -14,6 +14,7 @@ from rheostat.cli import (
     lens,
     models,
     patch,
+    read,
     run,
     runs,
     sites,
@@ -49,7 +50,7 @@ def common(version: VersionOption = False) -> None:
     """Take the options that stand before the command."""
 
 
-for module in (lens, generate, patch, trace, directions, demo, run, studies, models, sites, check, claims):
+for module in (lens, read, generate, patch, trace, directions, demo, run, studies, models, sites, check, claims):
     name = module.__name__.rpartition(".")[2]
     app.command(name=name, epilog=module.EXAMPLE)(module.command)
 

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from rheostat.base.errors import BadArgument
 from rheostat.edit.plan import PlanLike
-from rheostat.engine.batch import as_prompts, build_batch
+from rheostat.engine.batch import Batch, as_prompts, build_batch
 from rheostat.engine.clock import Clock
 from rheostat.engine.forward import bind, passing
 from rheostat.engine.receipt import Receipt
 from rheostat.engine.taps import attach_clock
+from rheostat.engine.watch import StopWriting, Watch, Watcher
 from rheostat.models.network import Network
 from rheostat.models.tokens import Prompt
 
@@ -30,6 +31,10 @@ class Generation:
     """Per prompt, the new tokens, with the end-of-text token where the model wrote one."""
     prompts: tuple[str, ...]
     receipt: Receipt = field(default_factory=Receipt)
+    ended: tuple[int, ...] = ()
+    """The prompts, by number, whose text a watch ended."""
+    block_tokens: int | None = None
+    """Tokens × blocks that were computed, pads and finished rows of the batch included; None where nobody watched."""
 
     @property
     def text(self) -> str:
@@ -61,6 +66,7 @@ def generate(
     seed: int = 0,
     row_ids: Sequence[int] | None = None,
     use_cache: bool = True,
+    watch: Watch | None = None,
 ) -> Generation:
     """Continue prompts, applying edits at every step that their positions reach.
 
@@ -78,34 +84,53 @@ def generate(
         row_ids: the rows' own numbers in the noise key; by default every row has number 0, so that equal prompts under
             equal plans give equal texts. Give range(n) for n different samples.
         use_cache: keep keys and values between steps; the result does not depend on it.
+        watch: who sees each row's newest token, and may end the row there; its text is then the beginning of the one
+            that it would have become. Once every row has ended, the pass under way is left at once.
 
     Raises:
         SiteNotFound, PositionNotFound, EditNotUsable, PromptTooLong: before anything is registered on the module.
-        EditNotApplied: an edit reached no token.
+        EditNotApplied: an edit reached no token; where a watch ended texts, that may be why.
     """
     rows = [network.row(prompt) for prompt in as_prompts(prompts)]
     network.check_length(max(map(len, rows)), generated=_at_least_one(max_new_tokens))
     program = bind(network, rows, edits, plans, generating=max_new_tokens > 1)
     sampler = _sampler(temperature, top_k, top_p, seed, row_ids, len(rows))
     batch = build_batch(network, rows, padding_side="left")
+    watcher = Watcher(network, watch, batch.lengths)
     stop_ids = _stop_ids(network)
     with passing(network, gradients=False) as stack:
         _set_aside_defaults(stack, network)
-        if program.sites:
+        if program.sites or watcher.sites:
             clock = Clock(batch.lengths, stop_ids)
             attach_clock(stack, network.module, clock.read)
+            attach_clock(stack, network.module, lambda *_: watcher.count(clock))
             program.attach(stack, clock)
-        module: Any = network.module
-        written = module.generate(
-            input_ids=batch.input_ids,
-            attention_mask=batch.attention_mask,
-            generation_config=_config(network, stop_ids, max_new_tokens, use_cache=use_cache),
-            logits_processor=sampler,
-        )[:, batch.n_columns :]
-    ids = tuple(_until_stop(row, stop_ids) for row in written.tolist())
+            watcher.attach(stack, clock)
+        config = _config(network, stop_ids, max_new_tokens, use_cache=use_cache)
+        written = _write(network, batch, config, sampler, watcher)
+    ids = tuple(_until_stop(row, stop_ids)[: watcher.ended.get(n)] for n, row in enumerate(written.tolist()))
     texts = tuple(network.decode(row) if network.tokenizer is not None else "" for row in ids)
     shown = tuple(row.text if row.text is not None else "" for row in rows)
-    return Generation(texts, ids, shown, program.receipt())
+    work = watcher.block_tokens if watch is not None else None
+    return Generation(texts, ids, shown, program.receipt(), tuple(sorted(watcher.ended)), work)
+
+
+def _write(
+    network: Network, batch: Batch, config: Any, sampler: "list[KeyedGumbel] | None", watcher: Watcher
+) -> Int[Tensor, "batch column"]:
+    """Return the new tokens, padded where a row ended before others."""
+    module: Any = network.module
+    try:
+        whole: Tensor = module.generate(
+            input_ids=batch.input_ids,
+            attention_mask=batch.attention_mask,
+            generation_config=config,
+            logits_processor=sampler,
+            stopping_criteria=[watcher] if watcher.sites else None,
+        )
+    except StopWriting:
+        return watcher.written()
+    return whole[:, batch.n_columns :]
 
 
 class KeyedGumbel:

@@ -72,7 +72,7 @@ def explain_capture(
         n_rows=len(rows),
         n_tokens=sum(map(len, rows)),
         stored_tokens=sum(counts),
-        blocks_run=_blocks_run(network, found),
+        blocks_run=blocks_run(network, found),
         n_blocks=network.n_blocks,
         bytes=sum(per_site.values()),
     )
@@ -125,7 +125,8 @@ def capture_to_file(
     return cost
 
 
-def _blocks_run(network: Network, sites: Sequence[Site]) -> int:
+def blocks_run(network: Network, sites: Sequence[Site]) -> int:
+    """Return how many blocks a pass computes, wholly or in part, until the last of some sites is known."""
     if any(site.block is None and site.kind != "embed" for site in sites):
         return network.n_blocks
     return max((site.block + (site.kind != "resid_pre") for site in sites if site.block is not None), default=0)

@@ -1,4 +1,4 @@
-"""Intervals and rank correlations, resampled over the unit that was drawn: prompts, prompt pairs, networks.
+"""Intervals, rank correlations and AUROCs, resampled over the unit that was drawn: prompts, prompt pairs, networks.
 
 All intervals are percentile bootstrap intervals (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, ch. 13).
 """
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
@@ -94,6 +94,46 @@ def _interval(value: float, resampled: Values, *, n: int, level: float) -> Inter
         return Interval(value, float("nan"), float("nan"), n)
     low, high = np.quantile(kept, [(1 - level) / 2, (1 + level) / 2])
     return Interval(value, float(low), float(high), n)
+
+
+# --- telling two classes apart ----------------------------------------------------------------------------------------
+
+
+def auroc(scores: Float[np.ndarray, "*rows n"], is_positive: Bool[np.ndarray, "*rows n"]) -> Float[np.ndarray, "*rows"]:
+    """Return the chance that a positive scores above a negative, ties counted half; NaN where a class is empty."""
+    ranks = rankdata(np.asarray(scores, dtype=np.float64), axis=-1)
+    n_positive = is_positive.sum(axis=-1)
+    pairs = n_positive * (is_positive.shape[-1] - n_positive)
+    above = (ranks * is_positive).sum(axis=-1) - n_positive * (n_positive + 1) / 2
+    return np.asarray(np.divide(above, pairs, out=np.full(np.shape(above), np.nan), where=pairs > 0))
+
+
+def bootstrap_auroc(
+    scores: Float[np.ndarray, " n"],
+    is_positive: Bool[np.ndarray, " n"],
+    groups: Sequence[object],
+    *,
+    seed: int,
+    draws: int = 2000,
+) -> Interval:
+    """Return the area under the ROC curve with its interval over resampled groups of items, such as countries.
+
+    Raises:
+        BadArgument: a class is empty, or there are fewer than two groups.
+    """
+    names, group = np.unique(np.asarray([str(one) for one in groups]), return_inverse=True)
+    if len(names) < 2 or is_positive.all() or not is_positive.any():
+        raise BadArgument(
+            f"an AUROC with its interval needs both classes and 2 groups; given {int(is_positive.sum())} positives, "
+            f"{int((~is_positive).sum())} negatives, {len(names)} groups."
+        )
+    above, below = np.asarray(scores)[is_positive], np.asarray(scores)[~is_positive]
+    wins = (above[:, None] > below) + 0.5 * (above[:, None] == below)
+    counts = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws)
+    first, second = counts[:, group[is_positive]].astype(float), counts[:, group[~is_positive]].astype(float)
+    pairs = first.sum(axis=1) * second.sum(axis=1)
+    resampled = np.divide(((first @ wins) * second).sum(axis=1), pairs, out=np.full(draws, np.nan), where=pairs > 0)
+    return _interval(float(wins.mean()), resampled, n=len(names), level=0.95)
 
 
 # --- rank correlation -------------------------------------------------------------------------------------------------

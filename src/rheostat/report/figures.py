@@ -6,12 +6,13 @@ from pathlib import Path
 from matplotlib.figure import Figure as Drawing
 
 from rheostat.base.files import atomic_file
-from rheostat.base.shapes import BlockDiagram, Figure, Grid, Profile, Scatter
+from rheostat.base.shapes import BlockDiagram, Figure, Grid, Profile, Scatter, TokenStrip
 from rheostat.report.canvas import empty
 from rheostat.report.diagram import draw_diagram
 from rheostat.report.grid import draw_grid
 from rheostat.report.profile import draw_profile
 from rheostat.report.scatter import draw_scatter
+from rheostat.report.strip import draw_strip
 from rheostat.report.theme import THEMES, ThemeName
 
 DOTS_PER_INCH = 144
@@ -30,6 +31,8 @@ def draw(figure: Figure, *, theme: ThemeName = "light") -> Drawing:
             return draw_scatter(figure, THEMES[theme])
         case BlockDiagram():
             return draw_diagram(figure, THEMES[theme])
+        case TokenStrip():
+            return draw_strip(figure, THEMES[theme])
 
 
 def png(figure: Figure, *, theme: ThemeName = "light") -> bytes:

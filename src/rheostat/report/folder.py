@@ -15,17 +15,18 @@ from pydantic import TypeAdapter, ValidationError
 
 from rheostat.base.errors import FileNotUsable, InternalError
 from rheostat.base.files import atomic_file, output_folder, output_path
-from rheostat.base.shapes import BlockDiagram, Figure, Grid, Profile, Scatter
+from rheostat.base.shapes import BlockDiagram, Figure, Grid, Profile, Scatter, TokenStrip
 from rheostat.report.figures import write_csv, write_png
 from rheostat.report.page import record_page
 from rheostat.studies.record import Record, Section, Verdict
 
 FORMAT = 1
-SHAPES: dict[str, type[Profile | Grid | Scatter | BlockDiagram]] = {
+SHAPES: dict[str, type[Figure]] = {
     "profile": Profile,
     "grid": Grid,
     "scatter": Scatter,
     "diagram": BlockDiagram,
+    "tokens": TokenStrip,
 }
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -34,7 +35,7 @@ FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 class _SavedFigure:
     """The fields of all shapes together, without the table; a figure uses those of its kind."""
 
-    kind: Literal["profile", "grid", "scatter", "diagram"]
+    kind: Literal["profile", "grid", "scatter", "diagram", "tokens"]
     name: str
     title: str
     note: str = ""
@@ -44,6 +45,7 @@ class _SavedFigure:
     reference: dict[str, float] = field(default_factory=dict)
     centre: float | None = None
     limits: tuple[float, float] | None = None
+    threshold: float | None = None
 
 
 @dataclass(frozen=True)

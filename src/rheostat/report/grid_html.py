@@ -7,7 +7,7 @@ from markupsafe import Markup
 from rheostat.base.shapes import Grid
 from rheostat.report.cells import arrange
 from rheostat.report.templates import template
-from rheostat.report.theme import THEMES, colour_scale, value_limits
+from rheostat.report.theme import both_scales, cell_style, ramp_style, value_limits
 from rheostat.report.wording import number, printable
 
 MOST_ROWS = 40
@@ -29,21 +29,17 @@ def grid_html(grid: Grid) -> Markup:
     The colours follow the reader's light or dark preference by the style sheet of `page`.
     """
     cells = arrange(grid)
-    scales = [colour_scale(grid, theme) for theme in THEMES.values()]
     low, high = value_limits(grid)
+    scales = both_scales(grid)
     rows = []
     for i, label in enumerate(cells.rows):
         row = []
         for j in range(len(cells.columns)):
             value = float(cells.values[i, j])
-            style = ""
-            if not math.isnan(value):
-                (light, ink), (dark, dark_ink) = ((scale.background(value), scale.ink(value)) for scale in scales)
-                style = f"--l:{light};--li:{ink};--d:{dark};--di:{dark_ink}"
+            style = "" if math.isnan(value) else cell_style(scales, value)
             word = printable(cells.text[i][j]) if cells.text is not None else ""
             row.append({"word": word, "value": number(value, digits=2), "style": style})
         rows.append({"label": label, "cells": row})
-    ramps = [",".join(scale.background(low + (high - low) * step / 8) for step in range(9)) for scale in scales]
     return Markup(  # noqa: S704 (the template escapes)
         template("grid.html").render(
             grid=grid,
@@ -51,6 +47,6 @@ def grid_html(grid: Grid) -> Markup:
             rows=rows,
             low=number(low),
             high=number(high),
-            ramp=f"--l:linear-gradient(to right,{ramps[0]});--d:linear-gradient(to right,{ramps[1]})",
+            ramp=ramp_style(scales, low, high),
         )
     )

@@ -9,10 +9,11 @@ import pandas as pd
 from markupsafe import Markup
 
 from rheostat.base.errors import InternalError
-from rheostat.base.shapes import BlockDiagram, Figure, Grid
+from rheostat.base.shapes import BlockDiagram, Figure, Grid, TokenStrip
 from rheostat.lenses.reading import Reading
 from rheostat.report.figures import DOTS_PER_INCH, csv, png
 from rheostat.report.grid_html import fits_html, grid_html
+from rheostat.report.strip_html import strip_html
 from rheostat.report.templates import template
 from rheostat.report.verdicts import BADGES, Badge
 from rheostat.report.wording import cell, duration, interval, number
@@ -174,6 +175,9 @@ def describe(figure: Figure) -> str:
         shape = f"{table['y'].nunique()} × {table['x'].nunique()} cells"
         span = f"{figure.value_label} from {_span(table['value'])}"
         return f"{figure.title}. Grid of {shape}: {figure.y_label} by {figure.x_label}; {span}."
+    if isinstance(figure, TokenStrip):
+        span = f"{figure.value_label} from {_span(table['value'])}"
+        return f"{figure.title}. Text of {len(table)} coloured tokens; {span}."
     y = "value" if "value" in table.columns else "y"
     series = ", ".join(cell(name) for name in table["series"].drop_duplicates())
     return f"{figure.title}. {figure.y_label} against {figure.x_label}, from {_span(table[y])}; series: {series}."
@@ -220,6 +224,8 @@ def _figure_view(name: str, figure: Figure) -> _FigureView:
     )
     if isinstance(figure, Grid) and fits_html(figure):
         return replace(view, table=grid_html(figure))
+    if isinstance(figure, TokenStrip) and len(figure.table):
+        return replace(view, table=strip_html(figure))
     bare = replace(figure, title="", note="")
     light, dark = png(bare, theme="light"), png(bare, theme="dark")
     width, height = (int.from_bytes(light[start : start + 4], "big") * 96 // DOTS_PER_INCH for start in (16, 20))

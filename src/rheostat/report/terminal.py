@@ -1,14 +1,18 @@
 """Results as terminal tables. They are returned, not printed; without colour they say the same."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions
 from rich.table import Table
 from rich.text import Text
 
-from rheostat.base.shapes import Grid
+from rheostat.base.shapes import Grid, TokenStrip
 from rheostat.report.cells import arrange
+from rheostat.report.pieces import Piece, TextPieces, legend, pieces
 from rheostat.report.theme import THEMES, colour_scale
 from rheostat.report.verdicts import BADGES
 from rheostat.report.wording import cell, interval, number, printable, shortened
@@ -35,6 +39,54 @@ def grid_table(grid: Grid) -> Table:
             row.append(Text(f" {word} {number(float(value), digits=2)} ".replace("  ", " "), style=style))
         table.add_row(*row)
     return table
+
+
+@dataclass(frozen=True)
+class StripText:
+    """A token strip for the terminal: lines of coloured tokens, and below each line the values; ▲ above the threshold.
+
+    The lines break where the console that prints it ends.
+    """
+
+    strip: TokenStrip
+
+    def __rich_console__(self, _console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        if title := _title(self.strip.title):
+            yield title
+        scale = colour_scale(self.strip, THEMES["dark"])
+        for text in pieces(self.strip):
+            if text.label:
+                yield Text(text.label, style="bold")
+            for line in _broken(text, options.max_width):
+                words, numbers = Text(no_wrap=True), Text(no_wrap=True)
+                for piece, width in line:
+                    coloured = f"{scale.ink(piece.value)} on {scale.background(piece.value)}"
+                    words.append(piece.word, "" if np.isnan(piece.value) else coloured)
+                    words.append(" " * (width - cell_len(piece.word)))
+                    numbers.append(_marked(piece).ljust(width), "bold" if piece.framed else "")
+                yield words
+                yield numbers
+        note = legend(self.strip).replace("framed", "▲") + f" {self.strip.note}"
+        yield Text(printable(note.strip()), style="italic")
+
+
+def _marked(piece: Piece) -> str:
+    return piece.number + "▲" * piece.framed
+
+
+def _broken(text: TextPieces, columns: int) -> Iterator[list[tuple[Piece, int]]]:
+    """Yield lines of (token, columns that it takes, with a space after it)."""
+    line: list[tuple[Piece, int]] = []
+    used = 0
+    for piece in text.pieces:
+        width = max(cell_len(piece.word), len(_marked(piece))) + 1
+        if line and used + width > columns:
+            yield line
+            line, used = [], 0
+        line.append((piece, width))
+        used += width
+    if line:
+        yield line
 
 
 def frame_table(frame: pd.DataFrame, title: str | None = None) -> Table:

@@ -7,7 +7,7 @@ import matplotlib
 import numpy as np
 from matplotlib.colors import Colormap, Normalize, to_hex
 
-from rheostat.base.shapes import Grid
+from rheostat.base.shapes import Grid, TokenStrip
 
 ThemeName = Literal["light", "dark"]
 
@@ -83,23 +83,44 @@ class ColourScale:
         return "#000000" if _luminance(self.background(value)) > 0.179 else "#ffffff"
 
 
-def colour_scale(grid: Grid, theme: Theme) -> ColourScale:
-    """Return the scale of `grid`: symmetric about its centre, else over its limits, else over its values."""
-    low, high = value_limits(grid)
-    name = theme.sequential if grid.centre is None else theme.diverging
+Coloured = Grid | TokenStrip
+"""The shapes whose values are colours."""
+
+
+def colour_scale(figure: Coloured, theme: Theme) -> ColourScale:
+    """Return the scale of a figure: symmetric about its centre, else over its limits, else over its values."""
+    low, high = value_limits(figure)
+    name = theme.sequential if figure.centre is None else theme.diverging
     return ColourScale(matplotlib.colormaps[name], Normalize(low, high, clip=True))
 
 
-def value_limits(grid: Grid) -> tuple[float, float]:
+def both_scales(figure: Coloured) -> tuple[ColourScale, ColourScale]:
+    """Return the scales of a figure in the light and in the dark theme."""
+    return colour_scale(figure, THEMES["light"]), colour_scale(figure, THEMES["dark"])
+
+
+def cell_style(scales: tuple[ColourScale, ColourScale], value: float) -> str:
+    """Return the CSS variables of a cell holding `value`: background and ink, light and dark."""
+    light, dark = scales
+    return f"--l:{light.background(value)};--li:{light.ink(value)};--d:{dark.background(value)};--di:{dark.ink(value)}"
+
+
+def ramp_style(scales: tuple[ColourScale, ColourScale], low: float, high: float) -> str:
+    """Return the CSS variables of the bar that shows the colours from the lowest to the highest value."""
+    ramps = [",".join(scale.background(low + (high - low) * step / 8) for step in range(9)) for scale in scales]
+    return f"--l:linear-gradient(to right,{ramps[0]});--d:linear-gradient(to right,{ramps[1]})"
+
+
+def value_limits(figure: Coloured) -> tuple[float, float]:
     """Return the values at the two ends of the colour scale; never equal."""
-    values = grid.table["value"].to_numpy(dtype=float, na_value=np.nan)
+    values = figure.table["value"].to_numpy(dtype=float, na_value=np.nan)
     values = values[np.isfinite(values)]
     low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
-    if grid.limits is not None:
-        low, high = grid.limits
-    if grid.centre is not None:
-        half = max(abs(low - grid.centre), abs(high - grid.centre)) or 1.0
-        return grid.centre - half, grid.centre + half
+    if figure.limits is not None:
+        low, high = figure.limits
+    if figure.centre is not None:
+        half = max(abs(low - figure.centre), abs(high - figure.centre)) or 1.0
+        return figure.centre - half, figure.centre + half
     return (low, high) if high > low else (low - 0.5, low + 0.5)
 
 

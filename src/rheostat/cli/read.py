@@ -1,0 +1,113 @@
+"""`rheostat read`: how much of a concept each token holds, at every block."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rheostat.base.errors import BadArgument
+from rheostat.cli import options
+
+if TYPE_CHECKING:
+    from rheostat.base.shapes import Grid, TokenStrip
+    from rheostat.directions.scores import ConceptReading
+
+COLUMNS = ["site", "block", "position", "token", "score"]
+"""What --json and --csv give of each row."""
+
+EXAMPLE = (
+    'Example: rheostat read "What a lovely day, she said, and wept." --direction happiness.safetensors '
+    "--block 18 --html read.html"
+)
+
+
+def command(
+    text: Annotated[str, typer.Argument(help="The text to read.")],
+    direction: Annotated[
+        Path, typer.Option(help="A file of directions (.safetensors), as rheostat.Directions.save writes it.")
+    ],
+    block: Annotated[
+        str | None,
+        typer.Option(help="Whose scores colour the tokens: a block, or first:last for a mean. Default: all."),
+    ] = None,
+    threshold: Annotated[float | None, typer.Option(help="Mark tokens whose score lies above.")] = None,
+    model: options.ModelOption = options.DEFAULT_MODEL,
+    json: options.JsonOption = False,
+    csv: Annotated[Path | None, typer.Option(help="Write the rows here (.csv).")] = None,
+    png: Annotated[
+        Path | None, typer.Option(help="Write the coloured tokens here (.png); NAME-map.png shows every block.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the page here (.html).")] = None,
+    overwrite: options.OverwriteOption = False,
+    dtype: options.DtypeOption = "float32",
+    device: options.DeviceOption = "cpu",
+    attention: options.AttentionOption = None,
+) -> None:
+    """Read how much of a concept each token of a text holds.
+
+    Scores are calibrated: +1 is the mean of the texts with more of the concept, -1 that of the texts with less.
+    Shows the text in coloured tokens; page and pictures also show every token at every block.
+    """
+    options.check_output("--csv", csv, ".csv", overwrite=overwrite)
+    options.check_output("--png", png, ".png", overwrite=overwrite)
+    options.check_output("--html", html, ".html", ".htm", overwrite=overwrite)
+    picture = None if png is None else png.with_stem(f"{png.stem}-map")
+    options.check_output("--png", picture, ".png", overwrite=overwrite)
+    blocks = _blocks(block)
+    from rheostat.directions.directions import Directions
+    from rheostat.directions.scores import read_concept
+    from rheostat.model import load
+
+    directions = Directions.load(direction)
+    reading = read_concept(load(model, dtype=dtype, device=device, attention=attention), directions, text)
+    strip, grid = reading.strip(blocks, threshold=threshold), reading.grid()
+    if json:
+        options.print_json(reading.table[COLUMNS].astype({"block": object}).to_dict("records"))
+    else:
+        from rheostat.report.terminal import StripText
+
+        options.console().print(StripText(strip))
+    _write_files(reading, strip, grid, csv=csv, png=png, picture=picture, html=html, overwrite=overwrite)
+
+
+def _blocks(text: str | None) -> int | range | None:
+    """Read `18` or `10:20`, both ends included."""
+    if text is None:
+        return None
+    first, colon, last = text.partition(":")
+    if not first.isdigit() or (colon and not last.isdigit()) or (colon and int(last) < int(first)):
+        raise BadArgument(f"--block {text}: a block such as 18, or a band such as 10:20 with both ends.")
+    return range(int(first), int(last) + 1) if colon else int(first)
+
+
+def _write_files(
+    reading: "ConceptReading",
+    strip: "TokenStrip",
+    grid: "Grid",
+    *,
+    csv: Path | None,
+    png: Path | None,
+    picture: Path | None,
+    html: Path | None,
+    overwrite: bool,
+) -> None:
+    if csv is not None:
+        rows = reading.table[COLUMNS].to_csv(index=False, lineterminator="\n")
+        options.write(csv, rows, overwrite=overwrite)
+    for path, figure in ((png, strip), (picture, grid)):
+        if path is not None:
+            from rheostat.report.figures import png as drawn
+
+            options.write(path, drawn(figure), overwrite=overwrite)
+    if html is not None:
+        from rheostat.report.page import page
+
+        figures = {strip.name: strip, grid.name: grid}
+        content = page(
+            f"How much {reading.concept} {reading.model} reads",
+            intro="Each token is coloured by its score: +1 is the mean of the texts with more of the concept, −1 that "
+            "of the texts with less. The number below a token is its score.",
+            figures=figures,
+            tables={"scores": reading.table[COLUMNS]},
+        )
+        options.write(html, content, overwrite=overwrite)
