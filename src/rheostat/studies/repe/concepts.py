@@ -19,7 +19,7 @@ Item = TypeVar("Item")
 TRUTH, HAPPINESS, SENTIMENT, HARM, POWER, MORALITY = "truth", "happiness", "sentiment", "harm", "power", "morality"
 TEMPLATE = "Consider the amount of {} in the following scenario:\nScenario: {}\nThe amount of {} in the scenario is"
 """The concept template of linear artificial tomography; it is read at its last token."""
-N_PAIRS, N_PAIRS_QUICK = 50, 12
+N_PAIRS, N_PAIRS_QUICK = 32, 12
 SHORTEST, LONGEST = 40, 140
 """Characters of a snippet that is used."""
 

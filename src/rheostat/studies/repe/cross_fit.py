@@ -3,6 +3,7 @@
 Each group is tested once: by directions that were fitted without it, at the block that a third part of the groups chose.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,7 +76,7 @@ def cross_fit(
 
 def fit_and_score(
     states: States,
-    method: type[Method],
+    method: Callable[[ClassMeans], Method],
     labels: Bool[np.ndarray, "labelling text"],
     order: Float[np.ndarray, " pair"],
     fit: Bool[np.ndarray, " text"],
