@@ -15,7 +15,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
 from rheostat.base.errors import InternalError
-from rheostat.base.shapes import BlockDiagram, Figure, Grid, Profile, Scatter
+from rheostat.base.shapes import BlockDiagram, Figure, Grid, Profile, Scatter, TokenStrip
 from rheostat.report.figures import draw, png, write_csv, write_png
 from rheostat.report.theme import THEMES, colour_scale, series_style, value_limits
 from rheostat.report.wording import drawable
@@ -90,7 +90,13 @@ def diagram(blocks: tuple[int, ...] = (5,)) -> BlockDiagram:
     return BlockDiagram("d", "One block", pd.DataFrame(rows, columns=["block", "point", "token", "probability"]))
 
 
+def tokens(words: list[str], **given) -> TokenStrip:
+    table = pd.DataFrame({"token": words, "value": np.linspace(-3, 3, len(words))})
+    return TokenStrip(**{"name": "t", "title": "A text", "value_label": "score", "table": table, **given})
+
+
 EVERY = {"profile": profile(), "grid": grid(), "lens": lens(STRANGE), "scatter": scatter(), "diagram": diagram()}
+EVERY["tokens"] = tokens(STRANGE, threshold=1.0, limits=(-2.0, 2.0))
 
 
 def texts(figure: Figure) -> list[str]:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from rheostat.base.errors import FileNotUsable, InternalError, WouldOverwrite
-from rheostat.base.shapes import BlockDiagram, Grid, Profile, Scatter
+from rheostat.base.shapes import BlockDiagram, Grid, Profile, Scatter, TokenStrip
 from rheostat.report.folder import read_record, write_record
 from rheostat.studies.record import Measurement, Record, Section, Verdict
 
@@ -37,6 +37,14 @@ SCATTER = Scatter("scatter", "Scatter", "x", "y", pd.DataFrame({"x": [0.1], "y":
 DIAGRAM = BlockDiagram(
     "diagram", "Diagram", pd.DataFrame({"block": [0], "point": ["attn_out"], "token": ["a"], "probability": [0.5]})
 )
+TOKENS = TokenStrip(
+    "tokens",
+    "Tokens",
+    "score",
+    pd.DataFrame({"token": [" a", "中"], "value": [0.5, np.nan]}),
+    limits=(-2.0, 2.0),
+    threshold=0.25,
+)
 
 
 def record(**given) -> Record:
@@ -58,7 +66,7 @@ def record(**given) -> Record:
         ),
         "sections": (Section("h", "t", ("profile", "grid"), ("scores",)),),
         "tables": {"scores": pd.DataFrame({"token": ["a", None], "rank": [1, 2], "value": [0.1, np.nan]})},
-        "figures": {"profile": PROFILE, "grid": GRID, "scatter": SCATTER, "diagram": DIAGRAM},
+        "figures": {"profile": PROFILE, "grid": GRID, "scatter": SCATTER, "diagram": DIAGRAM, "tokens": TOKENS},
     }
     return Record(**{**fields, **given})
 

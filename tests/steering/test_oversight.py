@@ -31,7 +31,8 @@ def test_where_the_prompt_decides_all_detect_and_the_prompt_is_cheapest(model):
     assert each["prompt only"]["at_prompt"] == each["prompt only"]["before_end"] == 1
     assert each["prompt only"]["auroc"] == 1
     assert 0.35 < each["prompt only"]["shuffled_auroc"] < 0.65
-    assert each["prompt only"]["cost_share"] < 0.7 < 1 < each["finished text"]["cost_share"] + 1e-9
+    assert each["prompt only"]["cost_share"] < 0.7
+    assert each["finished text"]["cost_share"] == 1, "at the embeddings a filter needs no block"
     assert len(found.texts) == 3 * 40
     assert len(found.generation.texts) == 40
 

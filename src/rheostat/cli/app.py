@@ -50,7 +50,7 @@ def common(version: VersionOption = False) -> None:
     """Take the options that stand before the command."""
 
 
-for module in (lens, read, generate, patch, trace, directions, demo, run, studies, models, sites, check, claims):
+for module in (lens, generate, patch, trace, directions, read, demo, run, studies, models, sites, check, claims):
     name = module.__name__.rpartition(".")[2]
     app.command(name=name, epilog=module.EXAMPLE)(module.command)
 

@@ -15,16 +15,13 @@ if TYPE_CHECKING:
 COLUMNS = ["site", "block", "position", "token", "score"]
 """What --json and --csv give of each row."""
 
-EXAMPLE = (
-    'Example: rheostat read "What a lovely day, she said, and wept." --direction happiness.safetensors '
-    "--block 18 --html read.html"
-)
+EXAMPLE = 'Example: rheostat read "Lyon is a city in France." --direction truth.safetensors --block 18 --html read.html'
 
 
 def command(
     text: Annotated[str, typer.Argument(help="The text to read.")],
     direction: Annotated[
-        Path, typer.Option(help="A file of directions (.safetensors), as rheostat.Directions.save writes it.")
+        Path, typer.Option(help="Directions (.safetensors) that `rheostat directions` or Directions.save wrote.")
     ],
     block: Annotated[
         str | None,
@@ -102,12 +99,11 @@ def _write_files(
     if html is not None:
         from rheostat.report.page import page
 
-        figures = {strip.name: strip, grid.name: grid}
         content = page(
             f"How much {reading.concept} {reading.model} reads",
             intro="Each token is coloured by its score: +1 is the mean of the texts with more of the concept, −1 that "
             "of the texts with less. The number below a token is its score.",
-            figures=figures,
+            figures={strip.name: strip, grid.name: grid},
             tables={"scores": reading.table[COLUMNS]},
         )
         options.write(html, content, overwrite=overwrite)

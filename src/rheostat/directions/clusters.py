@@ -162,12 +162,12 @@ def find_clusters(
         for site, values in states.items()
     ]
     table = pd.DataFrame(rows).astype({"block": "Int64"})
-    return Clusters(network.name, tuple(named.tolist()), table, states, seed)
+    return Clusters(network.name, tuple(named), table, states, seed)
 
 
 def _checked(
     texts: Sequence[Prompt], labels: Sequence[str], groups: Sequence[object] | None, folds: int
-) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
+) -> tuple[list[str], NDArray[np.int64]]:
     """Return labels, and the number of each text's group."""
     given = range(len(texts)) if groups is None else groups
     if not len(texts) == len(labels) == len(given):
@@ -179,7 +179,7 @@ def _checked(
     group = np.unique([str(one) for one in given], return_inverse=True)[1]
     if not 2 <= folds <= group.max() + 1:
         raise BadArgument(f"folds={folds}: from 2 to {group.max() + 1}, the number of groups.")
-    return np.array([str(label) for label in labels]), group
+    return [str(label) for label in labels], group
 
 
 def _folds(group: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
@@ -222,10 +222,10 @@ def _judged(
     squares = (states**2).sum(axis=1)
     distances = np.sqrt(np.maximum(squares[:, None] + squares - 2 * states @ states.T, 0))
     np.fill_diagonal(distances, 0)
-    right = _nearest_is_own(states, codes, fold)
-    units = np.stack([np.bincount(group, right), np.bincount(group)], axis=1)
+    right = nearest_is_own(states, codes, fold)
+    units = np.stack([np.bincount(group, right), np.bincount(group)], axis=1).astype(np.float64)
     accuracy = bootstrap(lambda drawn: float(drawn[:, 0].sum() / drawn[:, 1].sum()), units, seed=seed)
-    by_chance = [float(_nearest_is_own(states, one, fold).mean()) for one in shuffled]
+    by_chance = [float(nearest_is_own(states, one, fold).mean()) for one in shuffled]
     outlines = [float(silhouette_score(distances, one, metric="precomputed")) for one in (codes, *shuffled)]
     return {
         "accuracy": accuracy.value,
@@ -242,7 +242,7 @@ def _judged(
     }
 
 
-def _nearest_is_own(states: Values, codes: NDArray[np.int64], fold: NDArray[np.int64]) -> Values:
+def nearest_is_own(states: Values, codes: NDArray[np.int64], fold: NDArray[np.int64]) -> Values:
     """Return, per text, 1 where the nearest centroid of the other folds' texts is that of its own label.
 
     A label that the other folds lack is never found.

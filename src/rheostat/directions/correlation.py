@@ -13,12 +13,13 @@ from rheostat.directions.direction import Direction
 from rheostat.directions.directions import Directions
 from rheostat.directions.scores import as_directions, block_of, pooled_scores
 from rheostat.engine.batch import as_prompts
-from rheostat.metrics.statistics import bootstrap, partial_spearman, spearman
+from rheostat.metrics.statistics import partial_spearman, percentile_interval, spearman
 from rheostat.models.network import Network
 from rheostat.models.tokens import Prompt
 from rheostat.sites.positions import PositionsLike
 
 SHUFFLES = 200
+DRAWS = 2000
 
 
 @dataclass(frozen=True)
@@ -124,25 +125,26 @@ def correlate(
 
 def _shared_sites(concepts: Sequence[Directions]) -> list[str]:
     first, second, *given = concepts
-    sites = [site for site in first if site in second]
+    sites = [site for site in first if site in set(second)]
     if not sites:
         raise BadArgument(f"{first.concept!r} and {second.concept!r} share no site, so nothing can be correlated.")
     for third in given:
-        if missing := [site for site in sites if site not in third]:
+        if missing := [site for site in sites if site not in set(third)]:
             raise BadArgument(f"{third.concept!r} has no direction at {missing[0]}, so it cannot be held fixed there.")
     return sites
 
 
 def _correlated(values: NDArray[np.float64], seed: int) -> dict[str, float]:
     """Correlate row 0 with row 1 of (variable, text), plainly and with the other rows held fixed."""
-    plain = bootstrap(lambda drawn: float(spearman(drawn[:, 0], drawn[:, 1])), values.T, seed=seed, draws=1000)
-    partial = bootstrap(
-        lambda drawn: float(partial_spearman(drawn[:, 0], drawn[:, 1], drawn[:, 2:].T)),
-        values.T,
-        seed=seed,
-        draws=1000,
+    n = values.shape[1]
+    rng = np.random.default_rng(seed)
+    drawn = np.moveaxis(values[:, rng.integers(0, n, size=(DRAWS, n))], 0, 1)
+    plain = percentile_interval(float(spearman(values[0], values[1])), spearman(drawn[:, 0], drawn[:, 1]), n=n)
+    partial = percentile_interval(
+        float(partial_spearman(values[0], values[1], values[2:])),
+        partial_spearman(drawn[:, 0], drawn[:, 1], drawn[:, 2:]),
+        n=n,
     )
-    rng = np.random.default_rng((seed, 1))
     permuted = np.stack([rng.permutation(values[1]) for _ in range(SHUFFLES)])
     by_chance = np.abs(spearman(np.broadcast_to(values[0], permuted.shape), permuted))
     return {

@@ -39,8 +39,11 @@ class Separation:
     def profile(self) -> Profile:
         """Return AUROC by block, with both controls."""
         rows = self.table.dropna(subset=["block"])
-        series = {f"{self.concept}": ("auroc", "low", "high"), "shuffled labels": ("shuffled", None, "shuffled_high")}
-        series["random directions, 97.5 %"] = ("random_high", None, None)
+        series: dict[str, tuple[str, str | None, str | None]] = {
+            self.concept: ("auroc", "low", "high"),
+            "shuffled labels": ("shuffled", "shuffled", "shuffled_high"),
+            "random directions, 97.5 %": ("random_high", None, None),
+        }
         parts = [
             pd.DataFrame(
                 {
@@ -48,7 +51,7 @@ class Separation:
                     "value": rows[value],
                     "series": name,
                     "low": rows[low] if low else np.nan,
-                    "high": rows[high] if high and low else np.nan,
+                    "high": rows[high] if high else np.nan,
                 }
             )
             for name, (value, low, high) in series.items()

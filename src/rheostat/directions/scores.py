@@ -122,7 +122,7 @@ class ConceptReading:
                 raise BadArgument(f"blocks {missing or '[]'} were not read. Read: {read}.")
             rows = rows[rows["block"].isin(asked)]
         keys = ["text", "position", "token", "shown"]
-        return rows.groupby(keys, sort=False, as_index=False)["score"].mean()
+        return rows.groupby(keys, sort=False)["score"].mean().reset_index()
 
     @property
     def _unit(self) -> str:

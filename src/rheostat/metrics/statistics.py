@@ -57,7 +57,7 @@ def bootstrap(
         raise BadArgument(f"a bootstrap needs at least 2 units, {n} given.")
     rng = np.random.default_rng(seed)
     resampled = np.array([statistic(values[rng.integers(0, n, size=n)]) for _ in range(draws)])
-    return _interval(float(statistic(values)), resampled, n=n, level=level)
+    return percentile_interval(float(statistic(values)), resampled, n=n, level=level)
 
 
 def bootstrap_mean(units: Sequence[float] | Values, *, seed: int, draws: int = 2000, level: float = 0.95) -> Interval:
@@ -71,7 +71,7 @@ def bootstrap_mean(units: Sequence[float] | Values, *, seed: int, draws: int = 2
     if n < 2:
         raise BadArgument(f"a bootstrap needs at least 2 units, {n} given.")
     chosen = np.random.default_rng(seed).integers(0, n, size=(draws, n))
-    return _interval(float(values.mean()), values[chosen].mean(axis=1), n=n, level=level)
+    return percentile_interval(float(values.mean()), values[chosen].mean(axis=1), n=n, level=level)
 
 
 def paired_difference(
@@ -88,7 +88,8 @@ def paired_difference(
     return bootstrap_mean(first - second, seed=seed, draws=draws)
 
 
-def _interval(value: float, resampled: Values, *, n: int, level: float) -> Interval:
+def percentile_interval(value: float, resampled: Values, *, n: int, level: float = 0.95) -> Interval:
+    """Return a statistic with the interval that its resampled values span; NaN among them are left out."""
     kept = resampled[np.isfinite(resampled)]
     if len(kept) == 0:
         return Interval(value, float("nan"), float("nan"), n)
@@ -133,7 +134,7 @@ def bootstrap_auroc(
     first, second = counts[:, group[is_positive]].astype(float), counts[:, group[~is_positive]].astype(float)
     pairs = first.sum(axis=1) * second.sum(axis=1)
     resampled = np.divide(((first @ wins) * second).sum(axis=1), pairs, out=np.full(draws, np.nan), where=pairs > 0)
-    return _interval(float(wins.mean()), resampled, n=len(names), level=0.95)
+    return percentile_interval(float(wins.mean()), resampled, n=len(names))
 
 
 # --- rank correlation -------------------------------------------------------------------------------------------------
@@ -156,19 +157,22 @@ def spearman(x: Float[np.ndarray, "*rows n"], y: Float[np.ndarray, "*rows n"]) -
 
 
 def partial_spearman(
-    x: Float[np.ndarray, "*rows n"], y: Float[np.ndarray, "*rows n"], given: Float[np.ndarray, "k n"]
+    x: Float[np.ndarray, "*rows n"], y: Float[np.ndarray, "*rows n"], given: Float[np.ndarray, "... k n"]
 ) -> Float[np.ndarray, "*rows"]:
     """Return the rank correlation of x and y after the ranks of `given` were regressed out of both.
 
     Each row of `given` is a covariate, such as depth; any monotone relation to it that is linear in ranks is removed.
-    Give depth together with its distance from the middle, or one 0/1 row per group, to remove more.
+    Give depth together with its distance from the middle, or one 0/1 row per group, to remove more. A constant
+    covariate removes nothing.
     """
     covariates = rank_rows(np.atleast_2d(np.asarray(given, dtype=np.float64)))
-    basis, _ = np.linalg.qr(covariates.T)
+    basis, sizes = np.linalg.qr(np.swapaxes(covariates, -1, -2))
+    known = np.abs(np.diagonal(sizes, axis1=-2, axis2=-1)) > 1e-9
+    basis = basis * known[..., None, :]
 
     def residual(values: Values) -> Values:
         ranks = rank_rows(values)
-        return np.asarray(ranks - (ranks @ basis) @ basis.T)
+        return np.asarray(ranks - (basis @ (np.swapaxes(basis, -1, -2) @ ranks[..., None]))[..., 0])
 
     first, second = residual(np.asarray(x, dtype=np.float64)), residual(np.asarray(y, dtype=np.float64))
     length = np.linalg.norm(first, axis=-1) * np.linalg.norm(second, axis=-1)

@@ -39,7 +39,7 @@ def pieces(strip: TokenStrip) -> list[TextPieces]:
     for label, token, value in zip(labels, table["token"], values, strict=True):
         if not found or found[-1][0] != label:
             found.append((label, []))
-        framed = strip.threshold is not None and value > strip.threshold
+        framed = strip.threshold is not None and bool(value > strip.threshold)
         shown = number(float(value), digits=2, sign=strip.centre is not None)
         found[-1][1].append(Piece(printable(token) or "∅", float(value), shown, framed))
     return [TextPieces(label, tuple(each)) for label, each in found]

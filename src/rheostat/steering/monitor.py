@@ -1,10 +1,11 @@
 """The monitor: read a concept in each token while it is written, and stop or flag a text as soon as it crosses.
 
 What is counted. A token that passes one block is one block-token. A text of N tokens after a prompt of P costs
-(P + N − 1) × n_blocks: the last token is written, never read. A flag at the reading of written token t (t = 0: the last
-token of the prompt), at a site that needs k blocks, has cost (P + t − 1) × n_blocks + k by then. The difference *could
-be saved*. What *was saved* is less in a batch: its passes go on for the other rows until the last has ended, and only
-the pass in which the last row ends is left in the middle. `MonitoredGeneration.block_tokens` counts what was computed.
+(P + N − 1) × n_blocks: the last token is written, never read. A flag at the reading of written token t, at a site that
+needs k blocks, has cost (P + t − 1) × n_blocks + k by then; a flag at the prompt's last token (t = 0) P × k, since the
+prompt passes as a whole. The difference *could be saved*. What *was saved* is less in a batch: its passes go on for the
+other rows until the last has ended, and only the pass in which the last row ends is left in the middle.
+`MonitoredGeneration.block_tokens` counts what was computed.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -243,4 +244,5 @@ def cost_of_text(network: Network, n_prompt: int, n_written: int) -> int:
 
 def cost_until(network: Network, n_prompt: int, token: int, site: str) -> int:
     """Return the block-tokens of a row alone until written token `token` (0: the prompt's last) is read at a site."""
-    return (n_prompt + token - 1) * network.n_blocks + blocks_run(network, [resolve_single(network, site)])
+    depth = blocks_run(network, [resolve_single(network, site)])
+    return (n_prompt + token - 1) * network.n_blocks + depth if token else n_prompt * depth

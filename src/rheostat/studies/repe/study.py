@@ -3,11 +3,41 @@
 from collections.abc import Callable
 
 from rheostat.studies.part import Part, run_parts
-from rheostat.studies.repe import concept_reading
+from rheostat.studies.repe import (
+    concept_reading,
+    emotion_clusters,
+    lying,
+    oversight,
+    own_answers,
+    risk_and_utility,
+    several_at_once,
+    stimuli,
+    template_end,
+)
 from rheostat.studies.study import Context, Findings, Study
 
-PARTS: tuple[Callable[[Context], Part], ...] = (concept_reading.run,)
-CLAIMS = {concept_reading.CLAIM: concept_reading.STATEMENT}
+PARTS: tuple[Callable[[Context], Part], ...] = (
+    concept_reading.run,
+    own_answers.run,
+    several_at_once.run,
+    template_end.run,
+    stimuli.run,
+    lying.run,
+    risk_and_utility.run,
+    emotion_clusters.run,
+    oversight.run,
+)
+CLAIMS = {
+    concept_reading.CLAIM: concept_reading.STATEMENT,
+    own_answers.CLAIM: own_answers.STATEMENT,
+    several_at_once.CLAIM: several_at_once.STATEMENT,
+    template_end.CLAIM: template_end.STATEMENT,
+    stimuli.CLAIM: stimuli.STATEMENT,
+    lying.CLAIM: lying.STATEMENT,
+    risk_and_utility.CLAIM: risk_and_utility.STATEMENT,
+    emotion_clusters.CLAIM: emotion_clusters.STATEMENT,
+    oversight.CLAIM: oversight.STATEMENT,
+}
 
 
 def run(context: Context) -> Findings:
