@@ -1,4 +1,4 @@
-"""AdvBench: instructions that a model should refuse, from the wheel `pyrit` (MIT). Fetched, never shipped, never printed.
+"""AdvBench: instructions that a model should refuse, from the wheel `pyrit` (MIT). Never shipped, never printed.
 
 Source: A. Zou et al., "Universal and transferable adversarial attacks on aligned language models", arXiv:2307.15043.
 """

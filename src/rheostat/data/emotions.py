@@ -1,7 +1,7 @@
 """Short scenarios that make one of six emotions likely, without a word that names one. Written for rheostat.
 
-The i-th scenarios of all emotions belong together: they happen in the same surroundings, so that a test which holds them out
-together cannot be passed by recognising a place.
+The i-th scenarios of all emotions belong together: they happen in the same surroundings, so that a test which
+holds them out together cannot be passed by recognising a place.
 """
 
 SURROUNDINGS = (
@@ -137,8 +137,10 @@ EMOTIONS = {
 """Emotion → one scenario per surroundings."""
 
 NAMED = (
-    "happy happiness joy joyful glad cheerful delight sad sadness sorrow grief unhappy angry anger rage furious mad fear afraid "
-    "scared frightened terror terrified panic disgust disgusting disgusted revolting nasty gross surprise surprised surprising "
+    "happy happiness joy joyful glad cheerful delight sad sadness sorrow grief unhappy angry anger rage furious "
+    "mad fear afraid "
+    "scared frightened terror terrified panic disgust disgusting disgusted revolting nasty gross surprise "
+    "surprised surprising "
     "astonished amazed unexpected unexpectedly"
 )
 """Words that name an emotion; no scenario holds one."""

@@ -20,7 +20,10 @@ RISK_PAIRS = (
     ("She skis down the slope that was closed for avalanches.", "She walks down the path that was cleared of snow."),
     ("The smugglers pass the border under fire.", "The tourists pass the border with their passports."),
     ("He lends a fortune to a stranger and gets it back.", "He lends a pencil to a colleague and gets it back."),
-    ("The acrobat performs without a net, and all goes well.", "The pianist performs with her notes, and all goes well."),
+    (
+        "The acrobat performs without a net, and all goes well.",
+        "The pianist performs with her notes, and all goes well.",
+    ),
     ("They camp below the loose rocks.", "They camp beside the warden's hut."),
     ("The firm stakes everything on an untested machine.", "The firm renews the contract for its old machine."),
     ("She swims out among the sharks for a photograph.", "She walks to the pond for a photograph."),

@@ -47,5 +47,12 @@ STUDIES: dict[str, StudyCard] = {
             minutes="25 / 2",
             home="rheostat.studies.recall:STUDY",
         ),
+        StudyCard(
+            name="repe",
+            title="Representation engineering: reading concepts from states, and steering by them",
+            source="Zou et al., “Representation Engineering” (arXiv:2310.01405)",
+            minutes="20 / 3",
+            home="rheostat.studies.repe:STUDY",
+        ),
     )
 }

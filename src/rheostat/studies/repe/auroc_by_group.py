@@ -33,9 +33,7 @@ def auroc_draws(
     n_negative = np.bincount(group[~positive], minlength=n).astype(np.float64)
     weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=DRAWS).astype(np.float64)
     pairs = (weights @ n_positive) * (weights @ n_negative)
-    drawn = np.divide(
-        ((weights @ between) * weights).sum(1), pairs, out=np.full(DRAWS, np.nan), where=pairs > 0
-    )
+    drawn = np.divide(((weights @ between) * weights).sum(1), pairs, out=np.full(DRAWS, np.nan), where=pairs > 0)
     return float(won.mean()), drawn
 
 

@@ -99,7 +99,11 @@ def profile_rows(model: str, table: pd.DataFrame, seed: int) -> list[dict[str, o
 def run(context: Context) -> Part:
     """Read all concepts on all models and judge the claim."""
     tables = {model.name: measure(model, context) for model in context.models}
-    split = {(name, str(concept)): own for name, table in tables.items() for concept, own in table.groupby("concept", sort=False)}
+    split = {
+        (name, str(concept)): own
+        for name, table in tables.items()
+        for concept, own in table.groupby("concept", sort=False)
+    }
     found = {key: measure_concept(key[0], own, context.seed, DECIDING) for key, own in split.items()}
     beside = {key: measure_concept(key[0], own, context.seed, BESIDE) for key, own in split.items()}
     rows = pd.DataFrame([row for (name, _), own in split.items() for row in profile_rows(name, own, context.seed)])
@@ -108,7 +112,8 @@ def run(context: Context) -> Part:
         claim=CLAIM,
         statement=STATEMENT,
         verdict=judge(deciding, planted_found=True),
-        reason=f"{held(deciding)} Each text is read by a direction fitted on other groups, at a block chosen by others; "
+        reason=f"{held(deciding)} Each text is read by a direction fitted on other groups, at a block chosen by "
+        "others; "
         "the controls get the same choice. Read at the last token of the text or of its template.",
         measurements=tuple(deciding),
     )
@@ -137,7 +142,9 @@ def _describe(
             continue
         own = split[model, concept]
         at = sorted(own.loc[(own["reader"] == MEAN) & (own["block"] == CHOSEN), "at"].unique())
-        controls = ", ".join(f"{one.control_name} {number(one.control)}" for one in (*measured, *beside[model, concept]))
+        controls = ", ".join(
+            f"{one.control_name} {number(one.control)}" for one in (*measured, *beside[model, concept])
+        )
         sentences.append(
             f"{concept.capitalize()} ({measured[0].n} {measured[0].unit}): {number(measured[0].effect)} at block "
             f"{', '.join(map(str, at))}; {controls}."
@@ -169,7 +176,8 @@ def _truth(name: str, rows: pd.DataFrame) -> Profile:
         x_label="block (resid_post, last token)",
         y_label="AUROC on countries not fitted on",
         table=table[["x", "value", "series", "low", "high"]].astype({"x": int}).reset_index(drop=True),
-        note=f"“The capital of X is Y.”; {own['n'].iloc[0]} statements, {own['n_groups'].iloc[0]} pairs of countries that "
+        note=f"“The capital of X is Y.”; {own['n'].iloc[0]} statements, {own['n_groups'].iloc[0]} pairs of "
+        "countries that "
         f"exchange capitals; 95 % bootstrap intervals over pairs. A reader of words: {words['auroc'].iloc[0]:.2f}.",
         reference={"chance": 0.5},
     )

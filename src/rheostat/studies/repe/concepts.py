@@ -56,7 +56,7 @@ def asking(concept: str, scenario: str) -> str:
 
 
 def truth(*, limit: int | None, seed: int) -> Concept:
-    """Return statements on capitals: countries exchange their capitals in twos, so each capital is right once and wrong once.
+    """Return statements on capitals: two countries exchange theirs, so each capital is right once and wrong once.
 
     Both countries of an exchange make up one group: no country and no capital of a test was fitted on.
     """
@@ -73,7 +73,9 @@ def truth(*, limit: int | None, seed: int) -> Concept:
 def happiness(*, limit: int) -> Concept:
     """Return happy and unhappy scenarios, asked for the amount of happiness."""
     pairs = zip(HAPPY[:limit], UNHAPPY[:limit], strict=True)
-    return Concept(HAPPINESS, _numbered(pairs, HAPPINESS), ((" high", " great"), (" low", " zero")), "pairs of scenarios")
+    return Concept(
+        HAPPINESS, _numbered(pairs, HAPPINESS), ((" high", " great"), (" low", " zero")), "pairs of scenarios"
+    )
 
 
 def power(*, limit: int) -> Concept:

@@ -1,6 +1,6 @@
 """Directions fitted on some groups of texts and read on the others, at every block, with the block chosen apart.
 
-Each group is tested once: by directions that were fitted without it, at the block that a third part of the groups chose.
+Each group is tested once: by directions that were fitted without it, at the block that other groups chose.
 """
 
 from collections.abc import Callable
@@ -12,8 +12,7 @@ from jaxtyping import Bool, Float, Int
 
 from rheostat.directions.methods.method import ClassMeans, Method, Seen
 from rheostat.directions.methods.registry import find_method
-from rheostat.directions.texts import shuffled_labels
-from rheostat.directions.texts import LabelledTexts
+from rheostat.directions.texts import LabelledTexts, shuffled_labels
 from rheostat.metrics.statistics import Values
 from rheostat.studies.repe.states import States
 
@@ -100,7 +99,7 @@ def fit_and_score(
 
 
 def _best(scores: Values, labels: Bool[np.ndarray, "labelling text"]) -> Int[np.ndarray, " labelling"]:
-    """Return, per labelling, the block with the largest AUROC, among equals that with the widest gap; never the embedding."""
+    """Return, per labelling, the block with the largest AUROC (among equals: the widest gap); never the embedding."""
     found = []
     for of_sites, positive in zip(scores, labels, strict=True):
         above, below = of_sites[:, positive], of_sites[:, ~positive]

@@ -28,9 +28,9 @@ TRAINED, UNTRAINED, WORDS = "trained", "untrained", "words"
 def measure(model: Model, context: Context) -> pd.DataFrame:
     """Return rows of three kinds.
 
-    `score`: network, block, text, group, label, and `value`: 1 where the nearest centroid is the own emotion's, with the
-    same under shuffled labels as `chance`. `silhouette`: network, block, `value` and `chance`. `picture`: block, text,
-    label, and the places `x` and `y` of t-SNE.
+    `score`: network, block, text, group, label, and `value`: 1 where the nearest centroid is the own emotion's, with
+    the same under shuffled labels as `chance`. `silhouette`: network, block, `value` and `chance`. `picture`: block,
+    text, label, and the places `x` and `y` of t-SNE.
     """
     n = N_QUICK if context.quick else len(SURROUNDINGS)
     texts = [TEMPLATE.format(one) for scenarios in EMOTIONS.values() for one in scenarios[:n]]
@@ -58,8 +58,10 @@ def pictured(model: Model) -> tuple[int, int, int]:
 
 def _scores(network: str, found: Clusters, groups: list[int], seed: int) -> list[pd.DataFrame]:
     blocks = dict(zip(found.table["site"], found.table["block"], strict=True))
-    return [_right(states, list(found.labels), groups, seed).assign(network=network, block=int(blocks[site]))
-            for site, states in found.states.items()]
+    return [
+        _right(states, list(found.labels), groups, seed).assign(network=network, block=int(blocks[site]))
+        for site, states in found.states.items()
+    ]
 
 
 def _right(states: Values, labels: list[str], groups: list[int], seed: int) -> pd.DataFrame:
@@ -97,7 +99,7 @@ def bands(n_blocks: int) -> tuple[range, range]:
 
 
 def accuracy(table: pd.DataFrame, network: str, blocks: range, column: str = "value") -> Values:
-    """Return, per surroundings, the share of scenarios whose nearest centroid is their own emotion's, over some blocks."""
+    """Return, per surroundings, the share of scenarios nearest to their own emotion's centroid, over some blocks."""
     own = table[(table["kind"] == "score") & (table["network"] == network)]
     own = own[own["block"].isin(blocks)]
     return own.groupby("group")[column].mean().to_numpy(dtype=np.float64)
@@ -169,7 +171,8 @@ def _describe(name: str, table: pd.DataFrame, found: list[Measurement]) -> str:
     return (
         f"{name}, {table['text'].nunique()} scenarios, six emotions. Nearest-centroid accuracy in the middle blocks "
         f"{number(found[0].effect)}; {controls}. The best block is {own.idxmax()} ({number(float(own.max()))}). The "
-        f"silhouette is largest at block {outline.idxmax()} ({number(float(outline.max()))}) and {number(float(outline.loc[0]))} "
+        f"silhouette is largest at block {outline.idxmax()} ({number(float(outline.max()))}) and "
+        f"{number(float(outline.loc[0]))} "
         "at block 0."
     )
 
@@ -207,7 +210,8 @@ def _scatters(name: str, table: pd.DataFrame) -> list[Scatter]:
             x_label="t-SNE dimension 1",
             y_label="t-SNE dimension 2",
             table=own[["x", "y", "label"]].rename(columns={"label": "series"}).reset_index(drop=True),
-            note=f"Nearest-centroid accuracy of the states here: {scored.loc[block]:.2f} (chance 0.17). It decides, not the "
+            note=f"Nearest-centroid accuracy of the states here: {scored.loc[block]:.2f} (chance 0.17). It "
+            "decides, not the "
             "picture.",
         )
         for block, own in shown.groupby("block")

@@ -41,7 +41,7 @@ def said(model: Model, n: int, seed: int) -> Said:
 
 
 def transcript(model: Model, instruction: str, answer: str) -> tuple[str, str]:
-    """Return (what stands before the answer, the whole), in the model's chat format, or as a plain dialogue without one."""
+    """Return (what stands before the answer, the whole), in the model's chat format or as a plain dialogue."""
     tokenizer = model.tokenizer
     if getattr(tokenizer, "chat_template", None):
         turns = [{"role": "user", "content": instruction}]

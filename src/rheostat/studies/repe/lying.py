@@ -1,8 +1,8 @@
 """Do honest and instructed-to-lie texts differ at all blocks and positions, and is it lying that is seen?
 
 The same true statements are the model's own turn after an instruction to be honest or to lie. A direction per block and
-token is fitted on some countries and read on others. Told apart are: the two instructions that were fitted on; two other
-instructions, in other words; and, as the control that decides, two honest instructions against each other.
+token is fitted on some countries and read on others. Told apart are: the two instructions that were fitted on; two
+others, in other words; and, as the control that decides, two honest instructions against each other.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ from rheostat.base.shapes import Grid
 from rheostat.metrics.statistics import Values
 from rheostat.model import Model
 from rheostat.studies.judging import held, judge, number
-from rheostat.studies.part import Part, joined, step_params
+from rheostat.studies.part import Part, step_params
 from rheostat.studies.record import Measurement, Section, Verdict
 from rheostat.studies.repe.auroc_by_group import auroc_against
 from rheostat.studies.repe.instructed import (
@@ -31,7 +31,12 @@ from rheostat.studies.untrained import untrained
 CLAIM = "repe-6"
 STATEMENT = "The model can be caught lying: honest and dishonest texts differ clearly at all layers and positions."
 N_STATEMENTS, N_QUICK, FOLDS = 20, 10, 5
-SAME, OTHER_WORDS, TWO_HONEST, SHUFFLED = "same instructions", "other words", "two honest instructions", "shuffled labels"
+SAME, OTHER_WORDS, TWO_HONEST, SHUFFLED = (
+    "same instructions",
+    "other words",
+    "two honest instructions",
+    "shuffled labels",
+)
 UNTRAINED = "untrained"
 TESTS = {
     SAME: ((HONEST, LYING), (HONEST, LYING)),
@@ -60,9 +65,7 @@ def measure(model: Model, context: Context) -> pd.DataFrame:
     return context.step(f"lying-{model.name}", params, compute)
 
 
-def scores(
-    own: Said, fitted: tuple[str, str], read: tuple[str, str], *, seed: int, shuffled: bool = False
-) -> Values:
+def scores(own: Said, fitted: tuple[str, str], read: tuple[str, str], *, seed: int, shuffled: bool = False) -> Values:
     """Return scores (side, block, token, country) along the mean difference, in standard deviations of fitted texts."""
     first, second = (own.states[name].astype(np.float64) for name in fitted)
     tested = [own.states[name].astype(np.float64) for name in read]
@@ -142,15 +145,14 @@ def run(context: Context) -> Part:
         for test in (SAME, OTHER_WORDS, TWO_HONEST, SHUFFLED, UNTRAINED)
     }
     lowest = "; ".join(
-        f"{number(float(cell['auroc'].min()))} ({name})"
-        for (name, test), cell in maps.items()
-        if test == OTHER_WORDS
+        f"{number(float(cell['auroc'].min()))} ({name})" for (name, test), cell in maps.items() if test == OTHER_WORDS
     )
     verdict = Verdict(
         claim=CLAIM,
         statement=STATEMENT,
         verdict=judge(deciding, planted_found=True),
-        reason=f"{held(deciding)} The two honest instructions decide whether lying is seen, or any instruction. In other "
+        reason=f"{held(deciding)} The two honest instructions decide whether lying is seen, or any instruction. "
+        "In other "
         f"words the lowest AUROC of any block and token is {lowest}. True against false statements: see repe-1.",
         measurements=tuple(deciding),
     )
@@ -170,11 +172,13 @@ def _describe(name: str, maps: dict[tuple[str, str], pd.DataFrame], found: list[
         cell = maps[name, test]
         answer, before = cell[cell["token"] >= 0]["auroc"], cell[cell["token"] < 0]["auroc"]
         sentences.append(
-            f"{test}: mean {number(float(answer.mean()))}, lowest {number(float(answer.min()))}, at the last token before "
+            f"{test}: mean {number(float(answer.mean()))}, lowest {number(float(answer.min()))}, at the last "
+            "token before "
             f"the answer {number(float(before.mean()))}"
         )
     return (
-        f"{name}, {found[0].n} true statements, AUROC over all blocks and the first {N_TOKENS} tokens of the answer, on "
+        f"{name}, {found[0].n} true statements, AUROC over all blocks and the first {N_TOKENS} tokens of the "
+        "answer, on "
         f"countries not fitted on. {'; '.join(sentences)}."
     )
 

@@ -74,9 +74,7 @@ def directions_of(model: Model, concept: Concept) -> dict[str, Direction]:
     return dict(fit_directions(model, pairs, concept=concept.name, sites=sites, held_out=0, shuffles=0))
 
 
-def units_at(
-    directions: Mapping[str, Mapping[str, Direction]], site: str, seed: int
-) -> dict[str, torch.Tensor]:
+def units_at(directions: Mapping[str, Mapping[str, Direction]], site: str, seed: int) -> dict[str, torch.Tensor]:
     """Return all concepts' directions at a site at length 1, and random ones."""
     units = {name: found[site].unit for name, found in directions.items()}
     like = next(iter(units.values()))

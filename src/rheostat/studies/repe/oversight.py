@@ -23,7 +23,8 @@ from rheostat.studies.study import Context
 
 CLAIM = "decode-12"
 STATEMENT = (
-    "An overseer who reads intermediate states can reject an output earlier than a filter of finished text, so oversight "
+    "An overseer who reads intermediate states can reject an output earlier than a filter of finished text, so "
+    "oversight "
     "costs less."
 )
 N_FIT, N_TEST, N_CALIBRATION, N_NEW = 24, 20, 39, 12
@@ -50,9 +51,9 @@ def prompts(seed: int, *, quick: bool) -> dict[str, list[str]]:
 
 
 def measure(model: Model, context: Context) -> pd.DataFrame:
-    """Return one row per detector and text: {detector, text, positive, score, rejected, token, full_tokens, cost, share}.
+    """Return one row per detector and text, as `Oversight.texts` with two columns more.
 
-    `share`: the cost over that of writing the whole text. The texts themselves are not kept.
+    `auroc`: of the detector. `share`: the cost over that of writing the whole text. The texts themselves are not kept.
     """
     given = prompts(context.seed, quick=context.quick)
 
@@ -72,7 +73,9 @@ def measure(model: Model, context: Context) -> pd.DataFrame:
         lengths = [len(model.row(prompt).ids) for prompt in (*given["harmful"], *given["harmless"])]
         table = found.texts.copy()
         whole = (np.array(lengths)[table["text"]] + table["full_tokens"] - 1) * model.n_blocks
-        return table.assign(share=table["cost"] / whole, auroc=table["detector"].map(found.table.set_index("detector")["auroc"]))
+        return table.assign(
+            share=table["cost"] / whole, auroc=table["detector"].map(found.table.set_index("detector")["auroc"])
+        )
 
     params = step_params(
         model, context, prompts=given, false_alarms=FALSE_ALARMS, tokens=N_NEW, block=model.n_blocks // 2
@@ -81,7 +84,7 @@ def measure(model: Model, context: Context) -> pd.DataFrame:
 
 
 def _fit(model: Model, given: Mapping[str, list[str]], site: str, positions: str, seed: int) -> Direction:
-    """Return the direction of harmful instructions at a site; the last token's embedding is the same for all of them."""
+    """Return the direction of harmful instructions at a site; at `embed` the last token is the same for all."""
     fitted = fit_directions_from_texts(
         model,
         given["fit harmful"],
@@ -135,7 +138,8 @@ def run(context: Context) -> Part:
         claim=CLAIM,
         statement=STATEMENT,
         verdict=judge(deciding, planted_found=True),
-        reason=f"{held(deciding)} The rival that matters is the prompt alone: where it saves as much, nothing is gained from "
+        reason=f"{held(deciding)} The rival that matters is the prompt alone: where it saves as much, nothing is "
+        "gained from "
         "states of the writing.",
         measurements=tuple(one for measured in found.values() for one in measured),
     )
@@ -167,7 +171,8 @@ def _describe(name: str, table: pd.DataFrame, found: Mapping[str, list[Measureme
     for detector, own in table.groupby("detector", sort=False):
         harmful, harmless = own[own["positive"]], own[~own["positive"]]
         sentences.append(
-            f"{detector}: recall {number(float(harmful['rejected'].mean()))} at {number(float(harmless['rejected'].mean()))} "
+            f"{detector}: recall {number(float(harmful['rejected'].mean()))} at "
+            f"{number(float(harmless['rejected'].mean()))} "
             f"false alarms, {number(1 - float(harmful['share'].mean()))} of the work saved on texts to be rejected"
         )
     return (

@@ -86,7 +86,8 @@ def run(context: Context) -> Part:
         claim=CLAIM,
         statement=STATEMENT,
         verdict=judge(deciding, planted_found=True),
-        reason=f"{held(deciding)} Log-odds of words for more against words for less, at the block that the other half of "
+        reason=f"{held(deciding)} Log-odds of words for more against words for less, at the block that the other "
+        "half of "
         "the prompts chose; random and other directions are turned in their own favour. Longer texts were not scored.",
         measurements=tuple(deciding),
     )
@@ -106,7 +107,8 @@ def _describe(name: str, table: pd.DataFrame, found: Mapping[tuple[str, str], Se
             equal, others, matched, matched_others, ranks, _ = measured
             sentences.append(
                 f"{concept.capitalize()}: {number(equal.effect)} nats at equal length (random directions "
-                f"{number(equal.control)}, other concepts {number(others.control)}), {number(matched.effect)} at equal KL "
+                f"{number(equal.control)}, other concepts {number(others.control)}), {number(matched.effect)} at "
+                "equal KL "
                 f"({number(matched.control)}, {number(matched_others.control)}); rank correlation with strength "
                 f"{number(ranks.effect)}."
             )

@@ -20,7 +20,7 @@ class Question:
     less: tuple[str, ...]
 
     def metric(self, model: Model) -> OfLogits:
-        """Return the log-odds of a word for more against a word for less, in nats; words of several tokens are left out."""
+        """Return the log-odds of a word for more against one for less, in nats."""
         sides = [
             torch.tensor([token for token in (single_token(model, word) for word in words) if token is not None])
             for words in (self.more, self.less)

@@ -39,7 +39,13 @@ def measure(model: Model, context: Context) -> pd.DataFrame:
 
     asked = [(pair.positive, pair.negative) for name in {*PAIRS[0], *PAIRS[1]} for pair in concepts[name].pairs]
     params = step_params(
-        model, context, pairs=sorted(asked), strength=STRENGTH, block=block, of=PAIRS, asked=[q.prompts for q in QUESTIONS]
+        model,
+        context,
+        pairs=sorted(asked),
+        strength=STRENGTH,
+        block=block,
+        of=PAIRS,
+        asked=[q.prompts for q in QUESTIONS],
     )
     return context.step(f"several-{model.name}", params, compute)
 

@@ -56,5 +56,5 @@ def monotony(table: pd.DataFrame, question: str, direction: str, block: int) -> 
 
 
 def turned(controls: Sequence[Values]) -> Values:
-    """Return the mean of controls per prompt, each turned so that it moves the answer up on the whole: in their favour."""
+    """Return the mean of controls per prompt, each turned so that it moves the answer up on the whole."""
     return np.asarray(np.mean([np.sign(one.mean()) * one for one in controls], axis=0))

@@ -21,7 +21,8 @@ from rheostat.studies.study import Context
 
 CLAIM = "repe-5"
 STATEMENT = (
-    "5 to 128 stimuli and the first principal component suffice, and subtracting opposite scenarios improves the direction."
+    "5 to 128 stimuli and the first principal component suffice, and subtracting opposite scenarios improves the "
+    "direction."
 )
 COUNTS = (2, 5, 10, 16, 32, 64)
 DRAWS = 40
@@ -32,7 +33,7 @@ PLENTY = 0.9
 
 
 def components(differences: Values, order: Values, n: int) -> Values:
-    """Return the first principal axes (n, width) of pair differences, the order inside each pair drawn before centring."""
+    """Return the first principal axes (n, width) of pair differences, whose order is drawn before they are centred."""
     turned = differences * order[:, None]
     _, _, axes = np.linalg.svd(turned - turned.mean(0), full_matrices=False)
     return np.asarray(axes[:n])
@@ -145,7 +146,9 @@ def run(context: Context) -> Part:
     """Draw stimuli on all models and judge the claim."""
     tables = {model.name: measure(model, context) for model in context.models}
     split = {
-        (name, str(concept)): own for name, table in tables.items() for concept, own in table.groupby("concept", sort=False)
+        (name, str(concept)): own
+        for name, table in tables.items()
+        for concept, own in table.groupby("concept", sort=False)
     }
     found = {key: measure_concept(key[0], own, context.seed) for key, own in split.items()}
     deciding = [one for measured in found.values() for one in measured]
@@ -153,7 +156,8 @@ def run(context: Context) -> Part:
         claim=CLAIM,
         statement=STATEMENT,
         verdict=judge(deciding, planted_found=True),
-        reason=f"{held(deciding)} At the middle block; the sign of every axis is taken from the fitted pairs. A shortcut "
+        reason=f"{held(deciding)} At the middle block; the sign of every axis is taken from the fitted pairs. A "
+        "shortcut "
         f"suffices if it keeps {PLENTY:.0%} of what the full way reaches beyond chance.",
         measurements=tuple(deciding),
     )
@@ -174,7 +178,8 @@ def _describe(name: str, split: dict[tuple[str, str], pd.DataFrame]) -> str:
             ways = own[own["all"]].groupby("way", sort=False)["auroc"].mean()
             listed = ", ".join(f"{way} {number(value)}" for way, value in ways.items())
             sentences.append(
-                f"{concept.capitalize()}, all {int(own['pairs'].max())} pairs of the fitting half: {listed}; first component "
+                f"{concept.capitalize()}, all {int(own['pairs'].max())} pairs of the fitting half: {listed}; "
+                "first component "
                 f"of 5 pairs {number(five.mean())}, standard deviation over draws {number(five.std(ddof=1))}."
             )
     return f"{name}, middle block, mean AUROC over {DRAWS} draws. " + " ".join(sentences)

@@ -1,4 +1,4 @@
-"""Is a scenario's happiness read where the template asks for it, over most blocks, and does it go with the answer there?
+"""Is a scenario's happiness read where the template asks for it, over most blocks, and does it go with the answer?
 
 One direction per block is fitted at the end of the template that asks for happiness, and read in held-out scenarios at
 that end, at the end of a template that asks for an unrelated quantity, and at the scenario's last token.
@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 
 from rheostat.base.shapes import Profile
+from rheostat.data.happiness import HAPPY, UNHAPPY
+from rheostat.directions.methods.registry import find_method
 from rheostat.directions.texts import LabelledTexts, texts_of_pairs
 from rheostat.metrics.statistics import Values, bootstrap, spearman
 from rheostat.model import Model
@@ -22,13 +24,11 @@ from rheostat.studies.repe.cross_fit import fit_and_score, folds_of
 from rheostat.studies.repe.read_concepts import lens_scores
 from rheostat.studies.repe.states import EMBEDDING, States, states_of
 from rheostat.studies.study import Context
-from rheostat.directions.methods.registry import find_method
-from rheostat.data.happiness import HAPPY, UNHAPPY
-from rheostat.directions.pairs import ContrastPair
 
 CLAIM = "repe-4"
 STATEMENT = (
-    "Where the template asks for the amount of happiness, the direction is close to the state when the scenario is happy, "
+    "Where the template asks for the amount of happiness, the direction is close to the state when the scenario "
+    "is happy, "
     "over most layers."
 )
 UNRELATED = "traffic"
@@ -111,7 +111,14 @@ def measure_all(name: str, table: pd.DataFrame, seed: int) -> list[Measurement]:
     here = scores_at(table, HERE)
     controls = {place: scores_at(table, place) for place in (ELSEWHERE, BEFORE, SHUFFLED)}
     found = auroc_against(
-        name, "AUROC of happiness, mean over blocks", here, controls, positive, groups, unit="pairs of scenarios", seed=seed
+        name,
+        "AUROC of happiness, mean over blocks",
+        here,
+        controls,
+        positive,
+        groups,
+        unit="pairs of scenarios",
+        seed=seed,
     )
     answer = table[table["place"] == ANSWER].sort_values("text")["score"].to_numpy(dtype=np.float64)
     units = np.concatenate([here, answer[None]]).T.reshape(len(np.unique(groups)), -1)
@@ -144,7 +151,8 @@ def run(context: Context) -> Part:
         claim=CLAIM,
         statement=STATEMENT,
         verdict=judge(deciding, planted_found=True),
-        reason=f"{held(deciding)} The same direction is read at each place; places are compared over all blocks at once, "
+        reason=f"{held(deciding)} The same direction is read at each place; places are compared over all blocks "
+        "at once, "
         "so that no block is chosen.",
         measurements=tuple(deciding),
     )
@@ -174,7 +182,8 @@ def _describe(name: str, table: pd.DataFrame, found: list[Measurement], seed: in
     tie = found[-1]
     return (
         f"{name}. AUROC of happiness in {found[0].n} held-out pairs of scenarios, mean over blocks: "
-        f"{number(found[0].effect)} at the end of the template; {controls}. It is above chance with its whole interval in "
+        f"{number(found[0].effect)} at the end of the template; {controls}. It is above chance with its whole "
+        "interval in "
         f"{clear} of {len(rows)} blocks. Its rank correlation with the answer (high against low), mean over blocks: "
         f"{number(tie.effect)} [{number(tie.low)}, {number(tie.high)}]."
     )
@@ -188,7 +197,8 @@ def _profile(name: str, table: pd.DataFrame, seed: int) -> Profile:
         x_label="block (resid_post)",
         y_label="AUROC in held-out scenarios",
         table=pd.DataFrame(rows),
-        note=f"n = {table['text'].nunique()} scenarios in {table['group'].nunique()} pairs; one direction per block, fitted "
+        note=f"n = {table['text'].nunique()} scenarios in {table['group'].nunique()} pairs; one direction per "
+        "block, fitted "
         "at the end of the template on other pairs; 95 % bootstrap intervals over pairs.",
         reference={"chance": 0.5},
     )
