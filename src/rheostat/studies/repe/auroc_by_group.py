@@ -47,7 +47,7 @@ def auroc_against(
     model: str,
     quantity: str,
     effect: Float[np.ndarray, "reader text"],
-    controls: Mapping[str, Float[np.ndarray, "reader text"]],
+    controls: Mapping[str, Float[np.ndarray, "_ text"]],
     positive: Bool[np.ndarray, " text"],
     groups: Int[np.ndarray, " text"],
     *,

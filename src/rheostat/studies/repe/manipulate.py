@@ -25,9 +25,9 @@ NEUTRAL = "neutral"
 """Stands among the questions for neutral text, where `value` is KL(clean ‖ edited) in nats."""
 
 
-def blocks_of(model: Model) -> tuple[int, int]:
-    """Return the two blocks at whose end directions are added: half and two thirds of the way up."""
-    return model.n_blocks // 2, 2 * model.n_blocks // 3
+def blocks_of(model: Model) -> tuple[int, ...]:
+    """Return the blocks at whose end directions are added: the middle one."""
+    return (model.n_blocks // 2,)
 
 
 def measure(model: Model, context: Context) -> pd.DataFrame:

@@ -36,8 +36,7 @@ def measure_concept(model: str, table: pd.DataFrame, concept: str, seed: int) ->
     blocks = sorted(block for block in table["block"].unique() if block >= 0)
     random = [one for one in table["direction"].unique() if str(one).startswith("random")]
     others = [one for one in concepts_of(table) if one != concept]
-    own_by_block = np.stack([shift(table, concept, concept, block, SIZE) for block in blocks], axis=1)
-    chosen = chosen_by_other_half(own_by_block)
+    chosen = chosen_by_other_half(np.stack([shift(table, concept, concept, one, SIZE) for one in blocks], axis=1))
 
     def at_chosen(by_block: Sequence[Values]) -> Values:
         return np.asarray(np.stack(by_block, axis=1)[np.arange(len(chosen)), chosen])
@@ -86,9 +85,8 @@ def run(context: Context) -> Part:
         claim=CLAIM,
         statement=STATEMENT,
         verdict=judge(deciding, planted_found=True),
-        reason=f"{held(deciding)} Log-odds of words for more against words for less, at the block that the other "
-        "half of "
-        "the prompts chose; random and other directions are turned in their own favour. Longer texts were not scored.",
+        reason=f"{held(deciding)} Log-odds of words for more against words for less, at the end of the middle block; "
+        "random and other directions are turned in their own favour. Longer texts were not scored.",
         measurements=tuple(deciding),
     )
     figures = tuple(_grid(name, table) for name, table in tables.items())

@@ -28,7 +28,7 @@ from rheostat.studies.study import Context
 CLAIM = "repe-7"
 STATEMENT = "Internal readings of risk and of negative utility go together on produced scenarios."
 RISK, UTILITY, LENGTH = "risk", "negative utility", "tokens"
-N_SENTENCES, N_QUICK, N_RANDOM, N_DRAWS = 96, 24, 10, 500
+N_SENTENCES, N_QUICK, N_RANDOM, N_DRAWS = 72, 24, 10, 500
 
 
 def sentences(n: int, seed: int) -> list[str]:
@@ -53,8 +53,8 @@ def measure(model: Model, context: Context) -> pd.DataFrame:
     pairs = {
         RISK: [ContrastPair(*one) for one in RISK_PAIRS],
         UTILITY: [ContrastPair(worse, better) for better, worse in UTILITY_PAIRS],
-        SENTIMENT: list(sentiment(limit=24, seed=context.seed).pairs),
-        POWER: list(power(limit=24).pairs),
+        SENTIMENT: list(sentiment(limit=16, seed=context.seed).pairs),
+        POWER: list(power(limit=16).pairs),
     }
 
     def compute() -> pd.DataFrame:

@@ -44,7 +44,7 @@ def measure(model: Model, context: Context) -> pd.DataFrame:
     concepts = [
         truth(limit=24 if context.quick else None, seed=context.seed),
         happiness(limit=12 if context.quick else 24),
-        sentiment(limit=12 if context.quick else 64, seed=context.seed),
+        sentiment(limit=12 if context.quick else 32, seed=context.seed),
     ]
     neutral = [asking(HAPPINESS, one) for one in NEUTRAL]
     block = model.n_blocks // 2

@@ -13,11 +13,13 @@ from rheostat.studies.repe import (
     several_at_once,
     stimuli,
     template_end,
+    truth_tokens,
 )
 from rheostat.studies.study import Context, Findings, Study
 
 PARTS: tuple[Callable[[Context], Part], ...] = (
     concept_reading.run,
+    truth_tokens.run,
     own_answers.run,
     several_at_once.run,
     template_end.run,
