@@ -5,8 +5,10 @@ import pandas as pd
 import pytest
 
 from rheostat.data.emotions import EMOTIONS, NAMED, SURROUNDINGS
-from rheostat.directions.texts import LabelledTexts
+from rheostat.directions.texts import LabelledTexts, texts_of_pairs
 from rheostat.metrics.statistics import Values, auroc
+from rheostat.model import load
+from rheostat.models.zoo import BUILT_INS
 from rheostat.studies.repe import (
     concept_reading,
     emotion_clusters,
@@ -34,7 +36,8 @@ from rheostat.studies.repe.read_concepts import (
     random_scores,
 )
 from rheostat.studies.repe.shifts import matched_shift, monotony, shift
-from rheostat.studies.repe.states import EMBEDDING, States
+from rheostat.studies.repe.states import EMBEDDING, States, states_of
+from rheostat.studies.untrained import untrained
 
 N_PAIRS, WIDTH, N_BLOCKS = 30, 24, 5
 
@@ -373,3 +376,19 @@ def test_a_monitor_that_flags_early_saves_more_than_a_filter_and_as_much_as_the_
     assert by_control["finished text"].low == pytest.approx(0.85)
     assert by_control["prompt only"].low == 0
     assert by_control["monitor at embed"].low == pytest.approx(0.8)
+
+
+# --- real models ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list(BUILT_INS))
+def test_true_statements_are_told_from_false_ones_on_countries_that_were_not_fitted_on(name: str) -> None:
+    model = load(name, dtype="float32")
+    texts = texts_of_pairs(model, truth(limit=None, seed=0).pairs)
+    found = cross_fit(states_of(model, texts.texts), texts, "mean_difference", seed=0, shuffles=5)
+    areas = [float(auroc(one, texts.positive)) for one in found.at_chosen]
+    assert areas[0] >= 0.9
+    assert abs(float(np.mean(areas[1:])) - 0.5) < 0.12
+    blank = cross_fit(states_of(untrained(model, 0), texts.texts), texts, "mean_difference", seed=0)
+    assert float(auroc(blank.at_chosen[0], texts.positive)) < 0.7

@@ -152,16 +152,16 @@ def run(context: Context) -> Part:
         + ".",
         measurements=tuple(deciding),
     )
-    figures: tuple[Figure, ...] = tuple(
-        figure for name, table in tables.items() for figure in (_profile(name, table), *_scatters(name, table))
-    )
+    figures: list[Figure] = []
+    for name, table in tables.items():
+        figures += [_profile(name, table), *_scatters(name, table)]
     section = Section(
         heading="Clusters of emotions",
         text="\n\n".join(_describe(name, tables[name], found[name]) for name in tables),
         figures=tuple(figure.name for figure in figures),
     )
     scores = {name: table[table["kind"] != "picture"].dropna(axis=1, how="all") for name, table in tables.items()}
-    return Part((section,), {"emotions": joined(scores)}, figures, (verdict,))
+    return Part((section,), {"emotions": joined(scores)}, tuple(figures), (verdict,))
 
 
 def _describe(name: str, table: pd.DataFrame, found: list[Measurement]) -> str:
@@ -203,16 +203,18 @@ def _profile(name: str, table: pd.DataFrame) -> Profile:
 def _scatters(name: str, table: pd.DataFrame) -> list[Scatter]:
     shown = table[table["kind"] == "picture"]
     scored = table[(table["kind"] == "score") & (table["network"] == TRAINED)].groupby("block")["value"].mean()
-    return [
-        Scatter(
-            name=f"emotions-block-{int(block)}-{name}",
-            title=f"t-SNE of 96 scenarios, block {int(block)}, {name}".replace("96", str(len(own))),
-            x_label="t-SNE dimension 1",
-            y_label="t-SNE dimension 2",
-            table=own[["x", "y", "label"]].rename(columns={"label": "series"}).reset_index(drop=True),
-            note=f"Nearest-centroid accuracy of the states here: {scored.loc[block]:.2f} (chance 0.17). It "
-            "decides, not the "
-            "picture.",
+    found = []
+    for block in sorted(shown["block"].unique().tolist()):
+        own = shown[shown["block"] == block]
+        found.append(
+            Scatter(
+                name=f"emotions-block-{block}-{name}",
+                title=f"t-SNE of {len(own)} scenarios, block {block}, {name}",
+                x_label="t-SNE dimension 1",
+                y_label="t-SNE dimension 2",
+                table=own[["x", "y", "label"]].rename(columns={"label": "series"}).reset_index(drop=True),
+                note=f"Nearest-centroid accuracy of the states here: {scored.loc[block]:.2f} (chance 0.17). It "
+                "decides, not the picture.",
+            )
         )
-        for block, own in shown.groupby("block")
-    ]
+    return found

@@ -55,7 +55,7 @@ def transcript(model: Model, instruction: str, answer: str) -> tuple[str, str]:
 def _states(model: Model, instruction: str, answers: Sequence[str]) -> Float[np.ndarray, "site token country width"]:
     texts = [transcript(model, instruction, answer) for answer in answers]
     sites = [f"blocks.{block}.resid_post" for block in range(model.n_blocks)]
-    rows = []
+    rows: list[Float[np.ndarray, "site token width"]] = []
     for held in capture_batches(model, [whole for _, whole in texts], sites, batch_size=BATCH):
         stacked = torch.stack([held[site] for site in sites])
         for row in range(len(held.positions)):

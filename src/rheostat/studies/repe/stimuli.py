@@ -187,11 +187,12 @@ def _describe(name: str, split: dict[tuple[str, str], pd.DataFrame]) -> str:
 
 def _profile(name: str, table: pd.DataFrame, seed: int) -> Profile:
     rows = []
-    for (concept, way, pairs), own in table.groupby(["concept", "way", "pairs"], sort=False):
+    for (concept, way, _), own in table.groupby(["concept", "way", "pairs"], sort=False):
         if way in (FIRST, MEAN):
             mean = bootstrap_mean(own["auroc"].to_numpy(dtype=np.float64), seed=seed)
             series = f"{concept}, {way}"
-            rows.append({"x": int(pairs), "value": mean.value, "low": mean.low, "high": mean.high, "series": series})
+            pairs = int(own["pairs"].iloc[0])
+            rows.append({"x": pairs, "value": mean.value, "low": mean.low, "high": mean.high, "series": series})
     return Profile(
         name=f"stimuli-{name}",
         title=f"AUROC by the number of fitted pairs, {name}",

@@ -56,9 +56,10 @@ def places_of(model: Model, pair: ContrastPair, first: int) -> pd.DataFrame:
 def by_place(table: pd.DataFrame) -> pd.DataFrame:
     """Return the AUROC of true against false statements at every block and place: rows {block, place, auroc}."""
     rows = []
-    for (block, place), own in table.dropna(subset=["place"]).groupby(["block", "place"], sort=False):
+    for (_, place), own in table.dropna(subset=["place"]).groupby(["block", "place"], sort=False):
         scores, positive = own["score"].to_numpy(dtype=np.float64), own["positive"].to_numpy(dtype=bool)
-        rows.append({"block": int(block), "place": place, "auroc": float(auroc(scores, positive))})
+        block = int(own["block"].iloc[0])
+        rows.append({"block": block, "place": place, "auroc": float(auroc(scores, positive))})
     return pd.DataFrame(rows)
 
 
@@ -79,14 +80,14 @@ def run(context: Context) -> Part:
 
 
 def _describe(name: str, found: pd.DataFrame) -> str:
+    highest = found.sort_values("auroc", ascending=False, kind="stable").drop_duplicates("place").set_index("place")
     best = [
-        f"{place} {number(float(own['auroc'].max()))} (block {int(own.loc[own['auroc'].idxmax(), 'block'])})"
-        for place, own in found.groupby("place", sort=False)
+        f"{place} {number(float(highest['auroc'][place]))} (block {int(highest['block'][place])})" for place in PLACES
     ]
     return (
-        f"{name}. Directions fitted at the full stop tell true from false statements, at the best block of each "
-        "place, with "
-        f"an AUROC of: {', '.join(best)}. Before the capital both statements are the same text, so 0.5 is exact there."
+        f"{name}. Directions fitted at the full stop tell true from false statements, at the best block of each place, "
+        f"with an AUROC of: {', '.join(best)}. Before the capital both statements are the same text, so 0.5 is exact "
+        "there."
     )
 
 
