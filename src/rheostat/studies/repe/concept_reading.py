@@ -113,8 +113,7 @@ def run(context: Context) -> Part:
         statement=STATEMENT,
         verdict=judge(deciding, planted_found=True),
         reason=f"{held(deciding)} Each text is read by a direction fitted on other groups, at a block chosen by "
-        "others; "
-        "the controls get the same choice. Read at the last token of the text or of its template.",
+        "others; the controls get the same choice. Read at the last token of the text or of its template.",
         measurements=tuple(deciding),
     )
     figures: tuple[Figure, ...] = tuple(
@@ -176,8 +175,8 @@ def _truth(name: str, rows: pd.DataFrame) -> Profile:
         x_label="block (resid_post, last token)",
         y_label="AUROC on countries not fitted on",
         table=table[["x", "value", "series", "low", "high"]].astype({"x": int}).reset_index(drop=True),
-        note=f"“The capital of X is Y.”; {own['n'].iloc[0]} statements, {own['n_groups'].iloc[0]} pairs of "
-        "countries that "
-        f"exchange capitals; 95 % bootstrap intervals over pairs. A reader of words: {words['auroc'].iloc[0]:.2f}.",
+        note=f"“The capital of X is Y.”; {own['n'].iloc[0]} statements, {own['n_groups'].iloc[0]} pairs of countries "
+        "that exchange capitals; 95 % bootstrap intervals over pairs. A reader of words: "
+        f"{words['auroc'].iloc[0]:.2f}.",
         reference={"chance": 0.5},
     )

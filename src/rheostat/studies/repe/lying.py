@@ -152,8 +152,8 @@ def run(context: Context) -> Part:
         statement=STATEMENT,
         verdict=judge(deciding, planted_found=True),
         reason=f"{held(deciding)} The two honest instructions decide whether lying is seen, or any instruction. "
-        "In other "
-        f"words the lowest AUROC of any block and token is {lowest}. True against false statements: see repe-1.",
+        f"In other words the lowest AUROC of any block and token is {lowest}. True against false statements: see "
+        "repe-1.",
         measurements=tuple(deciding),
     )
     figures = tuple(_grid(name, test, maps[name, test]) for name in tables for test in (OTHER_WORDS, TWO_HONEST))
@@ -173,13 +173,11 @@ def _describe(name: str, maps: dict[tuple[str, str], pd.DataFrame], found: list[
         answer, before = cell[cell["token"] >= 0]["auroc"], cell[cell["token"] < 0]["auroc"]
         sentences.append(
             f"{test}: mean {number(float(answer.mean()))}, lowest {number(float(answer.min()))}, at the last "
-            "token before "
-            f"the answer {number(float(before.mean()))}"
+            f"token before the answer {number(float(before.mean()))}"
         )
     return (
         f"{name}, {found[0].n} true statements, AUROC over all blocks and the first {N_TOKENS} tokens of the "
-        "answer, on "
-        f"countries not fitted on. {'; '.join(sentences)}."
+        f"answer, on countries not fitted on. {'; '.join(sentences)}."
     )
 
 

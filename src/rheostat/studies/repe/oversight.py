@@ -24,8 +24,7 @@ from rheostat.studies.study import Context
 CLAIM = "decode-12"
 STATEMENT = (
     "An overseer who reads intermediate states can reject an output earlier than a filter of finished text, so "
-    "oversight "
-    "costs less."
+    "oversight costs less."
 )
 N_FIT, N_TEST, N_CALIBRATION, N_NEW = 24, 20, 39, 12
 N_QUICK = 10
@@ -139,8 +138,7 @@ def run(context: Context) -> Part:
         statement=STATEMENT,
         verdict=judge(deciding, planted_found=True),
         reason=f"{held(deciding)} The rival that matters is the prompt alone: where it saves as much, nothing is "
-        "gained from "
-        "states of the writing.",
+        "gained from states of the writing.",
         measurements=tuple(one for measured in found.values() for one in measured),
     )
     section = Section(

@@ -33,7 +33,7 @@ def concepts_of(table: pd.DataFrame) -> list[str]:
 
 def measure_concept(model: str, table: pd.DataFrame, concept: str, seed: int) -> list[Measurement]:
     """Return shift and rank correlation of one concept's answers, against random and other directions."""
-    blocks = sorted(block for block in table["block"].unique() if block >= 0)
+    blocks = sorted(block for block in table["block"].unique().tolist() if block >= 0)
     random = [one for one in table["direction"].unique() if str(one).startswith("random")]
     others = [one for one in concepts_of(table) if one != concept]
     chosen = chosen_by_other_half(np.stack([shift(table, concept, concept, one, SIZE) for one in blocks], axis=1))
@@ -106,11 +106,10 @@ def _describe(name: str, table: pd.DataFrame, found: Mapping[tuple[str, str], Se
             sentences.append(
                 f"{concept.capitalize()}: {number(equal.effect)} nats at equal length (random directions "
                 f"{number(equal.control)}, other concepts {number(others.control)}), {number(matched.effect)} at "
-                "equal KL "
-                f"({number(matched.control)}, {number(matched_others.control)}); rank correlation with strength "
-                f"{number(ranks.effect)}."
+                f"equal KL ({number(matched.control)}, {number(matched_others.control)}); rank correlation with "
+                f"strength {number(ranks.effect)}."
             )
-    blocks = sorted(block for block in table["block"].unique() if block >= 0)
+    blocks = sorted(block for block in table["block"].unique().tolist() if block >= 0)
     costs = ", ".join(
         f"block {block}: {number(min(each))} to {number(max(each))}"
         for block in blocks
@@ -124,7 +123,7 @@ def _describe(name: str, table: pd.DataFrame, found: Mapping[tuple[str, str], Se
 
 
 def _grid(name: str, table: pd.DataFrame) -> Grid:
-    block = min(block for block in table["block"].unique() if block >= 0)
+    block = min(block for block in table["block"].unique().tolist() if block >= 0)
     directions = [one for one in table["direction"].unique() if one != "none"]
     rows = []
     for direction in reversed(directions):

@@ -157,8 +157,7 @@ def run(context: Context) -> Part:
         statement=STATEMENT,
         verdict=judge(deciding, planted_found=True),
         reason=f"{held(deciding)} At the middle block; the sign of every axis is taken from the fitted pairs. A "
-        "shortcut "
-        f"suffices if it keeps {PLENTY:.0%} of what the full way reaches beyond chance.",
+        f"shortcut suffices if it keeps {PLENTY:.0%} of what the full way reaches beyond chance.",
         measurements=tuple(deciding),
     )
     figures: tuple[Figure, ...] = tuple(_profile(name, table, context.seed) for name, table in tables.items())
@@ -179,8 +178,8 @@ def _describe(name: str, split: dict[tuple[str, str], pd.DataFrame]) -> str:
             listed = ", ".join(f"{way} {number(value)}" for way, value in ways.items())
             sentences.append(
                 f"{concept.capitalize()}, all {int(own['pairs'].max())} pairs of the fitting half: {listed}; "
-                "first component "
-                f"of 5 pairs {number(five.mean())}, standard deviation over draws {number(five.std(ddof=1))}."
+                f"first component of 5 pairs {number(five.mean())}, standard deviation over draws "
+                f"{number(five.std(ddof=1))}."
             )
     return f"{name}, middle block, mean AUROC over {DRAWS} draws. " + " ".join(sentences)
 

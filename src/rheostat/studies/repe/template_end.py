@@ -28,8 +28,7 @@ from rheostat.studies.study import Context
 CLAIM = "repe-4"
 STATEMENT = (
     "Where the template asks for the amount of happiness, the direction is close to the state when the scenario "
-    "is happy, "
-    "over most layers."
+    "is happy, over most layers."
 )
 UNRELATED = "traffic"
 HERE, ELSEWHERE, BEFORE, SHUFFLED, ANSWER = (
@@ -152,8 +151,7 @@ def run(context: Context) -> Part:
         statement=STATEMENT,
         verdict=judge(deciding, planted_found=True),
         reason=f"{held(deciding)} The same direction is read at each place; places are compared over all blocks "
-        "at once, "
-        "so that no block is chosen.",
+        "at once, so that no block is chosen.",
         measurements=tuple(deciding),
     )
     section = Section(
@@ -183,9 +181,8 @@ def _describe(name: str, table: pd.DataFrame, found: list[Measurement], seed: in
     return (
         f"{name}. AUROC of happiness in {found[0].n} held-out pairs of scenarios, mean over blocks: "
         f"{number(found[0].effect)} at the end of the template; {controls}. It is above chance with its whole "
-        "interval in "
-        f"{clear} of {len(rows)} blocks. Its rank correlation with the answer (high against low), mean over blocks: "
-        f"{number(tie.effect)} [{number(tie.low)}, {number(tie.high)}]."
+        f"interval in {clear} of {len(rows)} blocks. Its rank correlation with the answer (high against low), mean "
+        f"over blocks: {number(tie.effect)} [{number(tie.low)}, {number(tie.high)}]."
     )
 
 
@@ -198,7 +195,6 @@ def _profile(name: str, table: pd.DataFrame, seed: int) -> Profile:
         y_label="AUROC in held-out scenarios",
         table=pd.DataFrame(rows),
         note=f"n = {table['text'].nunique()} scenarios in {table['group'].nunique()} pairs; one direction per "
-        "block, fitted "
-        "at the end of the template on other pairs; 95 % bootstrap intervals over pairs.",
+        "block, fitted at the end of the template on other pairs; 95 % bootstrap intervals over pairs.",
         reference={"chance": 0.5},
     )
