@@ -19,6 +19,8 @@ INSTRUCTIONS = {
     LYING_TOO: "Speak like somebody who always deceives, and tell me a lie.",
 }
 N_TOKENS = 6
+N_SHARED = 3
+"""The first tokens of all answers, “The capital of”: there only the instruction varies, not the statement."""
 """Tokens of the answer that are read, from its first."""
 BATCH = 16
 

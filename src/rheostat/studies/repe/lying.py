@@ -21,6 +21,7 @@ from rheostat.studies.repe.instructed import (
     INSTRUCTIONS,
     LYING,
     LYING_TOO,
+    N_SHARED,
     N_TOKENS,
     Said,
     said,
@@ -96,8 +97,8 @@ def _rows(test: str, found: Values) -> pd.DataFrame:
 
 
 def cells(table: pd.DataFrame, test: str) -> tuple[Values, np.ndarray, np.ndarray]:
-    """Return scores (block × token of the answer, text), and each text's label and country."""
-    own = table[(table["test"] == test) & (table["token"] >= 0)].sort_values(
+    """Return scores (block × token, text) from the country on, and each text's label and country."""
+    own = table[(table["test"] == test) & (table["token"] >= N_SHARED)].sort_values(
         ["block", "token", "positive", "country"], ascending=[True, True, False, True]
     )
     n = own["country"].nunique()
@@ -145,7 +146,9 @@ def run(context: Context) -> Part:
         for test in (SAME, OTHER_WORDS, TWO_HONEST, SHUFFLED, UNTRAINED)
     }
     lowest = "; ".join(
-        f"{number(float(cell['auroc'].min()))} ({name})" for (name, test), cell in maps.items() if test == OTHER_WORDS
+        f"{number(float(cell[cell['token'] >= N_SHARED]['auroc'].min()))} ({name})"
+        for (name, test), cell in maps.items()
+        if test == OTHER_WORDS
     )
     verdict = Verdict(
         claim=CLAIM,
@@ -170,14 +173,12 @@ def _describe(name: str, maps: dict[tuple[str, str], pd.DataFrame], found: list[
     sentences = []
     for test in (SAME, OTHER_WORDS, TWO_HONEST, SHUFFLED, UNTRAINED):
         cell = maps[name, test]
-        answer, before = cell[cell["token"] >= 0]["auroc"], cell[cell["token"] < 0]["auroc"]
-        sentences.append(
-            f"{test}: mean {number(float(answer.mean()))}, lowest {number(float(answer.min()))}, at the last "
-            f"token before the answer {number(float(before.mean()))}"
-        )
+        varied = cell[cell["token"] >= N_SHARED]["auroc"]
+        sentences.append(f"{test}: mean {number(float(varied.mean()))}, lowest {number(float(varied.min()))}")
     return (
-        f"{name}, {found[0].n} true statements, AUROC over all blocks and the first {N_TOKENS} tokens of the "
-        f"answer, on countries not fitted on. {'; '.join(sentences)}."
+        f"{name}, {found[0].n} true statements, AUROC over all blocks and the tokens {N_SHARED} to {N_TOKENS - 1} of "
+        f"the answer, on countries not fitted on. {'; '.join(sentences)}. The tokens before are the same in every "
+        "statement, so only the instruction varies there: they are drawn and not judged."
     )
 
 

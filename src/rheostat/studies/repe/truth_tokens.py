@@ -86,8 +86,8 @@ def _describe(name: str, found: pd.DataFrame) -> str:
     ]
     return (
         f"{name}. Directions fitted at the full stop tell true from false statements, at the best block of each place, "
-        f"with an AUROC of: {', '.join(best)}. Before the capital both statements are the same text, so 0.5 is exact "
-        "there."
+        f"with an AUROC of: {', '.join(best)}. Before the capital both statements are the same text, so 0.5 but "
+        "for round-off is the only answer there."
     )
 
 
