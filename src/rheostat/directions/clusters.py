@@ -222,10 +222,10 @@ def _judged(
     squares = (states**2).sum(axis=1)
     distances = np.sqrt(np.maximum(squares[:, None] + squares - 2 * states @ states.T, 0))
     np.fill_diagonal(distances, 0)
-    right = _nearest_is_own(states, codes, fold)
+    right = nearest_is_own(states, codes, fold)
     units = np.stack([np.bincount(group, right), np.bincount(group)], axis=1).astype(np.float64)
     accuracy = bootstrap(lambda drawn: float(drawn[:, 0].sum() / drawn[:, 1].sum()), units, seed=seed)
-    by_chance = [float(_nearest_is_own(states, one, fold).mean()) for one in shuffled]
+    by_chance = [float(nearest_is_own(states, one, fold).mean()) for one in shuffled]
     outlines = [float(silhouette_score(distances, one, metric="precomputed")) for one in (codes, *shuffled)]
     return {
         "accuracy": accuracy.value,
@@ -242,7 +242,7 @@ def _judged(
     }
 
 
-def _nearest_is_own(states: Values, codes: NDArray[np.int64], fold: NDArray[np.int64]) -> Values:
+def nearest_is_own(states: Values, codes: NDArray[np.int64], fold: NDArray[np.int64]) -> Values:
     """Return, per text, 1 where the nearest centroid of the other folds' texts is that of its own label.
 
     A label that the other folds lack is never found.

@@ -62,5 +62,12 @@ STUDIES: dict[str, StudyCard] = {
             minutes="20 / 2",
             home="rheostat.studies.actadd:STUDY",
         ),
+        StudyCard(
+            name="repe",
+            title="Representation engineering: reading concepts from states, and steering by them",
+            source="Zou et al., “Representation Engineering” (arXiv:2310.01405)",
+            minutes="20 / 3",
+            home="rheostat.studies.repe:STUDY",
+        ),
     )
 }

@@ -1,0 +1,146 @@
+"""Short scenarios that make one of six emotions likely, without a word that names one. Written for rheostat.
+
+The i-th scenarios of all emotions belong together: they happen in the same surroundings, so that a test which
+holds them out together cannot be passed by recognising a place.
+"""
+
+SURROUNDINGS = (
+    "at home",
+    "at work",
+    "on a journey",
+    "at school",
+    "in the street",
+    "at table",
+    "in the garden",
+    "on the telephone",
+    "at the doctor's",
+    "in a shop",
+    "in the car",
+    "with a pet",
+    "at a match",
+    "in the post",
+    "in the family",
+    "at night",
+)
+"""One per row of scenarios."""
+
+EMOTIONS = {
+    "happiness": (
+        "The house is full of guests, and all of them have come to congratulate you.",
+        "Your boss shakes your hand: the promotion is yours.",
+        "After years of saving you finally see the islands from the deck.",
+        "Your name stands on top of the list of results.",
+        "A stranger runs after you to give back the purse that you lost.",
+        "Grandmother has baked your favourite cake.",
+        "The first strawberries are ripe, and the children pick them singing.",
+        "Your best friend calls: she is moving into the house next door.",
+        "The doctor smiles and says that the treatment has worked.",
+        "At the till you learn that you are the winner of the prize.",
+        "The sun is out, the road is free, and everyone sings along with the radio.",
+        "The lost dog comes running towards you, wagging its tail.",
+        "Your team scores in the last minute and lifts the cup.",
+        "In the letter box lies a card with the news that she has said yes.",
+        "Your sister puts her newborn baby into your arms.",
+        "You lie under the stars, warm and close to the one you love.",
+    ),
+    "sadness": (
+        "You clear out the room where your father used to live.",
+        "Your closest colleague packs her things, and her desk stays empty.",
+        "The train leaves, and you will not see him again for years.",
+        "The old teacher whom everybody loved has died.",
+        "Every day the widow walks alone to the bench where the two of them used to sit.",
+        "You set the table for two out of habit, but nobody else will come.",
+        "The swing that the child used to play on hangs still.",
+        "She says quietly that it is over, and hangs up.",
+        "The doctor says that nothing more can be done for your mother.",
+        "The little bookshop of your childhood closes for good.",
+        "You drive home from the funeral without a word.",
+        "The old cat does not wake up any more.",
+        "After the last defeat of his career the champion stands alone in the rain.",
+        "The letter comes back with the note that the addressee is deceased.",
+        "Your brothers have not spoken to each other since the burial.",
+        "You lie awake and think of the child that you lost.",
+    ),
+    "anger": (
+        "Your neighbour has thrown his rubbish over your fence again.",
+        "Your boss presents your work as his own.",
+        "The airline has sold your seat twice, and nobody takes responsibility.",
+        "The teacher punishes you for what another has done, and will not listen.",
+        "A man pushes an old woman aside to get into the bus first.",
+        "Your guest insults your wife and then demands more wine.",
+        "Someone has broken all the young trees on purpose.",
+        "For the tenth time the hotline cuts you off after an hour of waiting.",
+        "The clinic has lost your papers and blames you for it.",
+        "The dealer knew that the machine was broken and lied to your face.",
+        "A driver cuts in, brakes hard and shows you his finger.",
+        "You see a boy who kicks a tied dog and laughs.",
+        "The referee has been bribed, and everybody can see it.",
+        "The landlord doubles the rent and threatens to throw you out.",
+        "Your cousin has stolen your grandmother's savings.",
+        "At three o'clock the people upstairs start drilling again, and they laugh when you complain.",
+    ),
+    "fear": (
+        "Someone is trying to open the door from outside, and you are alone.",
+        "The lift stops between two floors, and the rope makes a cracking noise.",
+        "The plane drops, and the crew shouts to brace for impact.",
+        "A masked man with a gun walks along the corridor.",
+        "Footsteps follow you through the dark tunnel, faster and faster.",
+        "The bread knife is missing, and you hear breathing behind the curtain.",
+        "A snake rises right in front of your bare foot.",
+        "A hoarse voice on the line says that it knows where you live.",
+        "The surgeon turns pale as he looks at the picture of your brain.",
+        "The lights go out, and someone screams among the shelves.",
+        "The brakes fail on the steep road above the cliff.",
+        "A huge growling dog tears itself loose and comes at you.",
+        "The stand begins to sway, and thousands push towards one exit.",
+        "The envelope holds a bullet and a photograph of your children.",
+        "Your little son is far out in the water, and the current pulls him away.",
+        "You wake up because a cold hand lies on your throat.",
+    ),
+    "disgust": (
+        "Maggots crawl out of the bin in the kitchen.",
+        "A colleague coughs slime into his hand and then holds it out to you.",
+        "The toilet of the ferry is blocked and has run over.",
+        "The boy picks his nose and eats what he finds.",
+        "You step barefoot into fresh vomit.",
+        "There is a used plaster in your soup.",
+        "Behind the shed a dead rat is rotting, covered with flies.",
+        "While he talks to you he keeps burping and chewing with his mouth open.",
+        "Pus runs from the wound, and it smells of decay.",
+        "The meat on the counter is grey, sticky and full of hairs.",
+        "Somebody has been sick on the back seat, and it has been there for days.",
+        "The dog licks up its own dirt and then your face.",
+        "A spectator spits his chewed tobacco into your cup.",
+        "The parcel has leaked, and rancid fat drips from it.",
+        "Uncle cuts his yellow toenails at the breakfast table.",
+        "In the bed of the cheap hotel you find stains and cockroaches.",
+    ),
+    "surprise": (
+        "You open the cupboard, and a parrot flies out.",
+        "The quiet accountant suddenly begins to sing opera in the meeting.",
+        "In the middle of the desert your old neighbour sits at the next table.",
+        "The new pupil turns out to be the teacher.",
+        "A piano stands in the middle of the crossroads this morning.",
+        "You bite into the roll, and a gold ring is in it.",
+        "Overnight a plant as tall as a man has sprung up.",
+        "The president himself is on the line and asks for you.",
+        "The doctor says that it will be five babies, not one.",
+        "The shop that you visited yesterday is not there today.",
+        "The passenger seat is empty, although he never got out.",
+        "The cat presses the handle, opens the door and brings the newspaper.",
+        "The goalkeeper shoots from his own box, and the ball goes in.",
+        "The letter was posted sixty years ago.",
+        "Your aunt takes off her wig and is somebody else.",
+        "At midnight the sky turns green from one moment to the next.",
+    ),
+}
+"""Emotion → one scenario per surroundings."""
+
+NAMED = (
+    "happy happiness joy joyful glad cheerful delight sad sadness sorrow grief unhappy angry anger rage furious "
+    "mad fear afraid "
+    "scared frightened terror terrified panic disgust disgusting disgusted revolting nasty gross surprise "
+    "surprised surprising "
+    "astonished amazed unexpected unexpectedly"
+)
+"""Words that name an emotion; no scenario holds one."""
