@@ -13,7 +13,7 @@ from rheostat.studies.mnist_addition.digits import Digits
 
 BATCH = 128
 LEARNING_RATE = 1e-3
-TARGET = 0.088
+TARGET = 0.08
 """Log loss on the images set apart at which training stops; the post's network has 0.089 on the test images."""
 CHECKS = 100
 """Batches between two looks at that loss."""
