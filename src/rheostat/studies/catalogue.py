@@ -37,7 +37,7 @@ STUDIES: dict[str, StudyCard] = {
             name="causal-tracing",
             title="Causal tracing: which activations carry a fact past noise on its subject",
             source="Meng et al., “Locating and Editing Factual Associations in GPT” (arXiv:2202.05262)",
-            minutes="30 / 2",
+            minutes="over 60 / 2",
             home="rheostat.studies.causal_tracing:STUDY",
         ),
         StudyCard(
@@ -66,7 +66,7 @@ STUDIES: dict[str, StudyCard] = {
             name="repe",
             title="Representation engineering: reading concepts from states, and steering by them",
             source="Zou et al., “Representation Engineering” (arXiv:2310.01405)",
-            minutes="20 / 3",
+            minutes="35 / 5",
             home="rheostat.studies.repe:STUDY",
         ),
     )
