@@ -59,7 +59,7 @@ STUDIES: dict[str, StudyCard] = {
             title="Activation addition: what the difference of two short prompts does on and off its topic",
             source="Turner et al., “Activation Addition: Steering Language Models Without Optimization” "
             "(arXiv:2308.10248)",
-            minutes="20 / 2",
+            minutes="25 / 2",
             home="rheostat.studies.actadd:STUDY",
         ),
         StudyCard(

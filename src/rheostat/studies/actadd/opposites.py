@@ -79,7 +79,7 @@ def run(tables: Mapping[str, pd.DataFrame], seed: int, power: Power) -> Part:
         statement=STATEMENT,
         verdict=verdict,
         reason=f"{held(deciding)} Better in both respects than alone: {said}; “always” asks for all. Every arm has the "
-        f"paired vector's length at each token, coefficient {COEFFICIENT:g}. {power.text}",
+        f"paired vector's length at each token, coefficient {COEFFICIENT:g}.",
         measurements=(*deciding, *beside),
     )
     figures = tuple(_figure(name, table) for name, table in tables.items())
