@@ -16,7 +16,7 @@ from rheostat.engine.cells import Cell
 from rheostat.metrics.loss import Loss
 from rheostat.model import Model
 
-LENGTHS = (16, 24)
+LENGTHS = (12, 16, 24)
 """Tokens of the texts."""
 COEFFICIENTS = (-1.0, 0.5, 1.0, 2.0)
 N_SINGLE = 24
