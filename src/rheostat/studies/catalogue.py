@@ -51,7 +51,7 @@ STUDIES: dict[str, StudyCard] = {
             name="mnist-addition",
             title="Activation addition on small networks of digits: does a − b turn b into a, and what does it break?",
             source="Baker, “Activation additions in a simple MNIST network” (LessWrong, 2023)",
-            minutes="8 / 1",
+            minutes="9 / 1",
             home="rheostat.studies.mnist_addition:STUDY",
         ),
         StudyCard(
