@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 LOCKED := $(VENV)/.locked
 READY := $(VENV)/.ready
 UNFINISHED := .venv-unfinished
-PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest --numprocesses=$(JOBS) --durations=10
+PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest --numprocesses=$(JOBS) --dist=worksteal --durations=10
 
 .PHONY: help setup demo test test-slow test-all check bench bench-beside bench-sweeps docs lock format clean
 .DELETE_ON_ERROR:
