@@ -24,6 +24,16 @@ WAYS = {"branching": math.inf, "in full": 0}
 """What full rows would cost: one way or the other is forced where a test is about it."""
 
 
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}
+"""How far two ways of computing the same may lie apart: absolute, since the toys' logits reach about 1."""
+
+
+def tolerance(logits: torch.Tensor) -> float:
+    """Return the tolerance for logits; in float32 it is of their range, where that exceeds 1."""
+    size = float(logits.max() - logits.min()) if logits.dtype == torch.float32 else 1.0
+    return TOLERANCE[logits.dtype] * max(1.0, size)
+
+
 def dividing(way: str) -> AbstractContextManager[object]:
     """Force a way for the cells of sweeps that could go either."""
     return patch.object(division, "_full_cost", return_value=WAYS[way])

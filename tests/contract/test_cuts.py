@@ -12,11 +12,10 @@ from rheostat.engine.explain import explain_sweep
 from rheostat.engine.sweep import sweep_logits
 from rheostat.engine.taps import count_hooks
 from rheostat.models.toy import TOYS, toy
-from tests.contract.conftest import WAYS, dividing
+from tests.contract.conftest import TOLERANCE, WAYS, dividing
 from tests.contract.test_generation import ROWS as PROMPTS
 from tests.contract.test_generation import step_logits
 
-TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}
 MOVED = 1e-4
 ROW = [5, 9, 30, 12, 7, 44]
 RAGGED = [[5, 9, 30, 12, 7, 44], [17, 21, 60]]

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 import rheostat as rh
 from rheostat.edit.registry import EDITS
 from rheostat.models.toy import D_VOCAB, N_BLOCKS, TOYS, toy
+from tests.contract.conftest import TOLERANCE, tolerance
 
-TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}
-"""Absolute; the toys' logits reach about 1."""
 MOVED = 1e-4
 """What an edit must move some logit by, so that agreement within the tolerance means something."""
 
@@ -91,7 +90,7 @@ def test_rows_with_plans_of_their_own_equal_each_row_alone(core_model, data, row
     together = core_model.run(rows, plans=plans)
     for index, (row, plan) in enumerate(zip(rows, plans, strict=True)):
         alone = core_model.run(row, plan)
-        torch.testing.assert_close(together.logits[index], alone.logits[0], rtol=0, atol=TOLERANCE[core_model.dtype])
+        torch.testing.assert_close(together.logits[index], alone.logits[0], rtol=0, atol=tolerance(alone.logits))
     assert together.receipt.tokens == sum(len(plan) for plan in plans)
 
 

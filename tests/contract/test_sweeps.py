@@ -25,10 +25,8 @@ from rheostat.engine.prefix import share_runs
 from rheostat.engine.sweep import sweep_chunks, sweep_logits
 from rheostat.engine.taps import count_hooks
 from rheostat.models.toy import D_VOCAB, N_BLOCKS
-from tests.contract.conftest import WAYS, dividing
+from tests.contract.conftest import TOLERANCE, WAYS, dividing, tolerance
 
-TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}
-"""Absolute; the toys' logits reach about 1."""
 MOVED = 1e-4
 """What some cell must move some logit by, so that agreement within the tolerance means something."""
 EXAMPLES = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -60,7 +58,7 @@ def assert_same(model: rh.Model, prompts: list[list[int]], cells: list[Cell], **
     moved = 0.0
     for index, (row, alone) in enumerate(zip(prompts, one_by_one(model, prompts, cells, **options), strict=True)):
         found = together[:, index, : alone.shape[1]]
-        torch.testing.assert_close(found, alone, rtol=0, atol=TOLERANCE[model.dtype])
+        torch.testing.assert_close(found, alone, rtol=0, atol=tolerance(alone))
         assert together[:, index, alone.shape[1] :].isnan().all()
         moved = max(moved, float((alone - run(model, row, **options).logits).abs().max()))
     return moved
