@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rheostat.base.errors import BadArgument, SiteNotFound
 from rheostat.base.names import did_you_mean
 from rheostat.base.shapes import Profile, Scatter
+from rheostat.directions.bands import Columns, by_block
 from rheostat.directions.scores import block_of
 from rheostat.engine.batch import as_prompts
 from rheostat.engine.stream import capture_batches
@@ -57,31 +58,19 @@ class Clusters:
     def profile(self) -> Profile:
         """Return accuracy and silhouette by block, with their shuffled controls."""
         rows = self.table.dropna(subset=["block"])
-        columns = {
+        lines: dict[str, Columns] = {
             "nearest centroid, held out": ("accuracy", "low", "high"),
-            "accuracy, labels shuffled": ("shuffled", None, "shuffled_high"),
+            "accuracy, labels shuffled": ("shuffled", "shuffled", "shuffled_high"),
             "silhouette": ("silhouette", None, None),
-            "silhouette, labels shuffled": ("silhouette_shuffled", None, "silhouette_shuffled_high"),
+            "silhouette, labels shuffled": ("silhouette_shuffled", "silhouette_shuffled", "silhouette_shuffled_high"),
         }
-        parts = [
-            pd.DataFrame(
-                {
-                    "x": rows["block"].astype(int),
-                    "value": rows[value],
-                    "series": name,
-                    "low": rows[low or value] if high else np.nan,
-                    "high": rows[high] if high else np.nan,
-                }
-            )
-            for name, (value, low, high) in columns.items()
-        ]
         first = self.table.iloc[0]
         return Profile(
             name="clusters",
             title=f"Clusters of {first['n_labels']} labels by block, {self.model}",
             x_label="block",
             y_label="accuracy, share; silhouette",
-            table=pd.concat(parts, ignore_index=True),
+            table=by_block(rows, lines),
             note=f"n = {first['n']} texts in {first['n_groups']} groups, which are never split between centroids and "
             "test. Bands: 95 % bootstrap interval over groups; of shuffled labels up to the 97.5 % quantile.",
             reference={"commonest label": self.chance},

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from rheostat.base.errors import BadArgument
 from rheostat.base.shapes import Profile
+from rheostat.directions.bands import Columns, by_block
 from rheostat.directions.direction import Direction
 from rheostat.directions.directions import Directions
 from rheostat.directions.scores import as_directions, block_of
@@ -39,30 +40,18 @@ class Separation:
     def profile(self) -> Profile:
         """Return AUROC by block, with both controls."""
         rows = self.table.dropna(subset=["block"])
-        series: dict[str, tuple[str, str | None, str | None]] = {
+        lines: dict[str, Columns] = {
             self.concept: ("auroc", "low", "high"),
             "shuffled labels": ("shuffled", "shuffled", "shuffled_high"),
             "random directions, 97.5 %": ("random_high", None, None),
         }
-        parts = [
-            pd.DataFrame(
-                {
-                    "x": rows["block"].astype(int),
-                    "value": rows[value],
-                    "series": name,
-                    "low": rows[low] if low else np.nan,
-                    "high": rows[high] if high else np.nan,
-                }
-            )
-            for name, (value, low, high) in series.items()
-        ]
         first = self.table.iloc[0]
         return Profile(
             name="separation",
             title=f"How well {self.concept} is told by block, {self.model}",
             x_label="block",
             y_label="AUROC on texts not fitted on",
-            table=pd.concat(parts, ignore_index=True),
+            table=by_block(rows, lines),
             note=f"n = {first['n_positive']} and {first['n_negative']} texts in {first['n_groups']} groups; bands: "
             f"95 % bootstrap intervals over groups. The number of tokens alone: {self.length:.2f}.",
             reference={"chance": 0.5},

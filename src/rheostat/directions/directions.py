@@ -11,6 +11,7 @@ import pandas as pd
 from rheostat.base.errors import BadArgument, SiteNotFound
 from rheostat.base.names import did_you_mean
 from rheostat.base.shapes import Profile
+from rheostat.directions.bands import Columns, by_block
 from rheostat.directions.direction import Direction
 
 if TYPE_CHECKING:
@@ -109,26 +110,20 @@ class Directions(Mapping[str, Direction]):
             raise BadArgument(f"the directions of {self.concept!r} have no held-out accuracy by block to draw.")
         first = table.iloc[0]
         method, kind = next(iter(self.values())).method, str(first["site"]).rpartition(".")[2]
-        series = {
-            method.replace("_", " "): ("accuracy", table["low"], table["high"]),
-            "shuffled labels": (
-                "shuffled",
-                table["shuffled"] - table["shuffled_sd"],
-                table["shuffled"] + table["shuffled_sd"],
-            ),
-            "random directions": ("random", float("nan"), float("nan")),
+        below, above = table["shuffled"] - table["shuffled_sd"], table["shuffled"] + table["shuffled_sd"]
+        lines: dict[str, Columns] = {
+            method.replace("_", " "): ("accuracy", "low", "high"),
+            "shuffled labels": ("shuffled", "shuffled_below", "shuffled_above"),
+            "random directions": ("random", None, None),
         }
-        parts = [
-            pd.DataFrame({"x": table["block"], "value": table[column], "series": name, "low": low, "high": high})
-            for name, (column, low, high) in series.items()
-        ]
+        rows = table.assign(shuffled_below=below, shuffled_above=above)
         best = self.best_figures
         return Profile(
             name="accuracy-by-block",
             title=f"{self.concept}: telling the classes apart by block",
             x_label=f"block ({kind})",
             y_label="held-out accuracy",
-            table=pd.concat(parts, ignore_index=True).dropna(subset=["value"]),
+            table=by_block(rows, lines).dropna(subset=["value"]),
             note=(
                 f"{int(first['n'])} held-out pairs or texts in {int(first['n_groups'])} groups. Bands: 95 % bootstrap "
                 "interval over groups; ± 1 standard deviation of the fits with shuffled labels. Best by other held-out "

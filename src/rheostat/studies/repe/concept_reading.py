@@ -111,7 +111,7 @@ def run(context: Context) -> Part:
     verdict = Verdict(
         claim=CLAIM,
         statement=STATEMENT,
-        verdict=judge(deciding, planted_found=True),
+        verdict=judge(deciding, planted_found=False),
         reason=f"{held(deciding)} Each text is read by a direction fitted on other groups, at a block chosen by "
         "others; the controls get the same choice. Read at the last token of the text or of its template.",
         measurements=tuple(deciding),

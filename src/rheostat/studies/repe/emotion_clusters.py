@@ -143,7 +143,7 @@ def run(context: Context) -> Part:
     verdict = Verdict(
         claim=CLAIM,
         statement=STATEMENT,
-        verdict=judge(deciding, planted_found=True),
+        verdict=judge(deciding, planted_found=False),
         reason=f"{held(deciding)} Early blocks are the first sixth, middle ones the middle third; accuracy there: "
         + "; ".join(
             f"{number(one.effect)}, beyond shuffled labels by [{number(one.low)}, {number(one.high)}] ({name})"

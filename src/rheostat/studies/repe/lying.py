@@ -153,7 +153,7 @@ def run(context: Context) -> Part:
     verdict = Verdict(
         claim=CLAIM,
         statement=STATEMENT,
-        verdict=judge(deciding, planted_found=True),
+        verdict=judge(deciding, planted_found=False),
         reason=f"{held(deciding)} The two honest instructions decide whether lying is seen, or any instruction. "
         f"In other words the lowest AUROC of any block and token is {lowest}. True against false statements: see "
         "repe-1.",

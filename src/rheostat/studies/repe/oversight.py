@@ -136,7 +136,7 @@ def run(context: Context) -> Part:
     verdict = Verdict(
         claim=CLAIM,
         statement=STATEMENT,
-        verdict=judge(deciding, planted_found=True),
+        verdict=judge(deciding, planted_found=False),
         reason=f"{held(deciding)} The rival that matters is the prompt alone: where it saves as much, nothing is "
         "gained from states of the writing.",
         measurements=tuple(one for measured in found.values() for one in measured),

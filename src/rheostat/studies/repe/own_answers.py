@@ -84,7 +84,7 @@ def run(context: Context) -> Part:
     verdict = Verdict(
         claim=CLAIM,
         statement=STATEMENT,
-        verdict=judge(deciding, planted_found=True),
+        verdict=judge(deciding, planted_found=False),
         reason=f"{held(deciding)} Log-odds of words for more against words for less, at the end of the middle block; "
         "random and other directions are turned in their own favour. Longer texts were not scored.",
         measurements=tuple(deciding),

@@ -145,7 +145,7 @@ def run(context: Context) -> Part:
     verdict = Verdict(
         claim=CLAIM,
         statement=STATEMENT,
-        verdict=judge(deciding, planted_found=True),
+        verdict=judge(deciding, planted_found=False),
         reason=f"{held(deciding)} Over sentences of news, each from another article; every reading is the mean over a "
         "sentence's tokens, and correlations are averaged over the middle third of the blocks.",
         measurements=tuple(deciding),

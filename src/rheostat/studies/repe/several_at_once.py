@@ -110,7 +110,7 @@ def run(context: Context) -> Part:
     verdict = Verdict(
         claim=CLAIM,
         statement=STATEMENT,
-        verdict=judge(found, planted_found=True),
+        verdict=judge(found, planted_found=False),
         reason=f"{held(found)} Both directions at {STRENGTH:g} mean state lengths at the end of the middle block; the "
         "interaction is what both do beyond the sum of each alone.",
         measurements=tuple(found),

@@ -155,7 +155,7 @@ def run(context: Context) -> Part:
     verdict = Verdict(
         claim=CLAIM,
         statement=STATEMENT,
-        verdict=judge(deciding, planted_found=True),
+        verdict=judge(deciding, planted_found=False),
         reason=f"{held(deciding)} At the middle block; the sign of every axis is taken from the fitted pairs. A "
         f"shortcut suffices if it keeps {PLENTY:.0%} of what the full way reaches beyond chance.",
         measurements=tuple(deciding),

@@ -149,7 +149,7 @@ def run(context: Context) -> Part:
     verdict = Verdict(
         claim=CLAIM,
         statement=STATEMENT,
-        verdict=judge(deciding, planted_found=True),
+        verdict=judge(deciding, planted_found=False),
         reason=f"{held(deciding)} The same direction is read at each place; places are compared over all blocks "
         "at once, so that no block is chosen.",
         measurements=tuple(deciding),
