@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rheostat.edit.arithmetic import Add, Scale, Zero
     from rheostat.edit.edit import Edit
     from rheostat.edit.erasure import Erase
+    from rheostat.edit.impairment import Impair
     from rheostat.edit.knockout import CutAttention
     from rheostat.edit.patching import Mix, Replace
     from rheostat.edit.plan import Plan
@@ -69,6 +70,7 @@ _HOMES = {
     "Edit": "rheostat.edit.edit",
     "Erase": "rheostat.edit.erasure",
     "FromPrompt": "rheostat.edit.source",
+    "Impair": "rheostat.edit.impairment",
     "KLToClean": "rheostat.metrics.divergence",
     "LogitDifference": "rheostat.metrics.tokens",
     "LogitLens": "rheostat.lenses.logit",
@@ -135,6 +137,7 @@ __all__ = [
     "Edit",
     "Erase",
     "FromPrompt",
+    "Impair",
     "KLToClean",
     "LogitDifference",
     "LogitLens",

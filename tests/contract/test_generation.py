@@ -14,6 +14,13 @@ def an_add(model: rh.Model, positions: object = "all") -> rh.Add:
     return rh.Add("blocks.1.resid_post", vector, positions=positions)
 
 
+def an_impairment(model: rh.Model, positions: object = "all") -> rh.Impair:
+    return rh.Impair("blocks.1.resid_post", "negative", 3.0, positions=positions, units=tuple(range(0, 16, 2)), seed=4)
+
+
+EDITS = pytest.mark.parametrize("an_edit", [an_add, an_impairment])
+
+
 def step_logits(model: rh.Model, rows: list[list[int]], edit: rh.Edit | None, **options: object) -> torch.Tensor:
     """Return the logits of every generated step, (row, step, vocabulary), from transformers' own generate."""
     longest = max(map(len, rows))
@@ -36,26 +43,29 @@ def step_logits(model: rh.Model, rows: list[list[int]], edit: rh.Edit | None, **
     return torch.stack(out.logits, dim=1)
 
 
+@EDITS
 @pytest.mark.parametrize("positions", ["all", "prompt", "generated", "last", 0, -2])
-def test_generation_with_a_cache_equals_generation_without(core_model, positions):
-    edit = an_add(core_model, positions)
+def test_generation_with_a_cache_equals_generation_without(core_model, an_edit, positions):
+    edit = an_edit(core_model, positions)
     cached = step_logits(core_model, ROWS, edit, use_cache=True)
     plain = step_logits(core_model, ROWS, edit, use_cache=False)
     torch.testing.assert_close(cached, plain, rtol=0, atol=1e-9)
     assert (cached - step_logits(core_model, ROWS, None)).abs().max() > 1e-3
 
 
+@EDITS
 @pytest.mark.parametrize("positions", ["all", "prompt", "generated", "last", 0, -2])
-def test_a_generated_row_equals_the_row_alone(core_model, positions):
-    edit = an_add(core_model, positions)
+def test_a_generated_row_equals_the_row_alone(core_model, an_edit, positions):
+    edit = an_edit(core_model, positions)
     together = step_logits(core_model, ROWS, edit)
     for index, row in enumerate(ROWS):
         torch.testing.assert_close(together[index], step_logits(core_model, [row], edit)[0], rtol=0, atol=1e-9)
 
 
+@EDITS
 @pytest.mark.parametrize("options", [{"cache_implementation": "static"}, {"prefill_chunk_size": 2}])
-def test_static_caches_and_chunked_prefill_change_nothing(core_model, options):
-    edit = an_add(core_model, "last")
+def test_static_caches_and_chunked_prefill_change_nothing(core_model, an_edit, options):
+    edit = an_edit(core_model, "last")
     expected = step_logits(core_model, [ROWS[0]], edit)
     torch.testing.assert_close(step_logits(core_model, [ROWS[0]], edit, **options), expected, rtol=0, atol=1e-9)
 

@@ -15,7 +15,7 @@ from tests.contract.conftest import TOLERANCE, tolerance
 MOVED = 1e-4
 """What an edit must move some logit by, so that agreement within the tolerance means something."""
 
-CHANGES = ("add", "project", "piecewise", "scale", "zero", "erase", "replace", "mix")
+CHANGES = ("add", "project", "piecewise", "scale", "zero", "impair", "erase", "replace", "mix")
 """Edits of activations."""
 NORM_KEPT = ", norm kept"
 FORMS = (*CHANGES, *(f"{name}{NORM_KEPT}" for name in ("add", "project", "piecewise")))
@@ -35,7 +35,13 @@ def an_edit(model: rh.Model, name: str, site: str, positions: object, seed: int,
     shape = model.anatomy.shape(site.rpartition(".")[2])
     value = torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 2
     units = (0, 1) if name == "scale" else None  # a norm that follows undoes a common factor
-    arguments = {"scale": (3.0,), "zero": (), "erase": (value, value.flip(0), 0.5), "mix": ("w9 w4 w33", 1.5)}
+    arguments = {
+        "scale": (3.0,),
+        "zero": (),
+        "impair": (("gaussian", "negative", "gaussian")[seed % 3], 2.0),
+        "erase": (value, value.flip(0), 0.5),
+        "mix": ("w9 w4 w33", 1.5),
+    }
     kind, kept, _ = name.partition(NORM_KEPT)
     options = {"keep_norm": True} if kept else {}
     return EDITS[kind](

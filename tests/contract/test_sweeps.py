@@ -36,7 +36,7 @@ VECTOR = torch.linspace(-1, 3, 16, dtype=torch.float64)
 """Not constant: a norm that subtracts the mean would undo it."""
 
 ALONG = ("add", "project", "piecewise")
-SWEPT = (*ALONG, "erase", "replace", "scale", "zero")
+SWEPT = (*ALONG, "erase", "impair", "replace", "scale", "zero")
 """Edits that cells are drawn from."""
 PROMPTS = st.lists(st.lists(st.integers(4, D_VOCAB - 1), min_size=2, max_size=9), min_size=1, max_size=2)
 POSITIONS = st.sampled_from(["last", "all", "prompt", 0, -2, slice(1, None), [1, 0]])
@@ -73,7 +73,12 @@ def an_edit(draw: Callable[[st.SearchStrategy], object], model: rh.Model) -> rh.
     name = draw(st.sampled_from([*SWEPT]))
     generator = torch.Generator().manual_seed(draw(st.integers(0, 99)))
     value = torch.randn(model.anatomy.shape(kind), generator=generator, dtype=torch.float64) * 2
-    arguments = {"scale": (3.0,), "zero": (), "erase": (value, value.flip(0))}.get(name, (value,))
+    arguments = {
+        "scale": (3.0,),
+        "zero": (),
+        "erase": (value, value.flip(0)),
+        "impair": (draw(st.sampled_from(["gaussian", "negative", "magnitude"])), 0.5),
+    }.get(name, (value,))
     strength = draw(st.sampled_from([1.0, 0.5, 0.0]))
     units = draw(st.sampled_from([None, (1, 0)])) if name != "erase" else None
     positions = draw(POSITIONS)

@@ -35,6 +35,11 @@ EXAMPLES = {
     "scale": lambda: [rh.Scale("blocks.*.heads", 0.1, units=(3, 0), positions=-2)],
     "zero": lambda: [rh.Zero("final"), rh.Zero("logits", positions=rh.Positions.substring("last"))],
     "erase": lambda: [Erase(SITE, VECTOR, VECTOR.flip(0), 0.5, decay=0.5, positions="generated")],
+    "impair": lambda: [
+        rh.Impair(SITE, "negative", 0.5, distribution="uniform", maximum="bound", seed=7, draw=3, units=(1, 4)),
+        rh.Impair(SITE, "gaussian", 2.0, scale=VECTOR.abs(), decay=0.5, positions="generated"),
+        rh.Impair("blocks.*.mlp_out", "magnitude", 0.25),
+    ],
     "replace": lambda: [
         rh.Replace(SITE, VECTOR.float().expand(2, 16), positions=[0, -1]),
         rh.Replace(SITE, rh.FromPrompt("w4 w9", slice(None, 2), "resid_mid"), positions=slice(1, None, 2)),

@@ -78,6 +78,10 @@ class DirectionNotUsable(RheostatError):
     """A direction points nowhere, belongs to another network, or cannot be fitted from what was given."""
 
 
+class ClusterNotUsable(RheostatError):
+    """A cluster of units is empty, or belongs to another network."""
+
+
 class NotOneToken(RheostatError):
     """A text that must be a single token of the vocabulary is none or several."""
 

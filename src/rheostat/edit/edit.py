@@ -9,6 +9,7 @@ import json
 import math
 import operator
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar
 
@@ -38,6 +39,8 @@ class Edit(ABC):
     the prompt's tokens at the whole strength. Above 0, below 1; a half-life of k tokens is 0.5 ** (1 / k)."""
 
     name: ClassVar[str]
+    depends_on_tokens: ClassVar[bool] = False
+    """Whether what it does to a token depends on the token's position, so that `at_tokens` must be asked."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -81,6 +84,23 @@ class Edit(ABC):
             activation: (token, …site), already restricted to `units`.
             value: broadcastable to it; None for edits without a source. Never called with strength 0.
         """
+
+    def at_tokens(
+        self,
+        value: Float[Tensor, "..."] | None,
+        site: str,
+        tokens: Sequence[int],
+        shape: tuple[int, ...],
+    ) -> Float[Tensor, "..."] | None:
+        """Return the value that `change` is given for tokens at these positions of their rows.
+
+        Args:
+            value: from the source; None where there is none.
+            site: the name of the one site that is edited.
+            tokens: indices in their own rows.
+            shape: of the site's activation of one token, over all its units.
+        """
+        return value
 
     def faded(self, n_written: int) -> "Edit":
         """Return the edit of the token that the model writes after `n_written` others."""

@@ -2,14 +2,27 @@
 
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from rheostat.base.errors import BadArgument
+from rheostat.base.names import did_you_mean
 
-def keyed_noise(site: str, tokens: Sequence[int], size: int, *, seed: int, draw: int) -> Float[Tensor, "token size"]:
-    """Return standard normal noise (token, size) in float32, on the CPU.
+Distribution = Literal["normal", "truncated", "uniform"]
+"""Standard normal; standard normal given that it lies in [−1, 1]; uniform on [−1, 1]."""
+
+_TABLE_NUMBERS = 2**17
+"""How many numbers of a site are drawn together and kept for the next call."""
+
+
+def keyed_noise(
+    site: str, tokens: Sequence[int], size: int, *, seed: int, draw: int, distribution: str = "normal"
+) -> Float[Tensor, "token size"]:
+    """Return noise (token, size) in float32, on the CPU.
 
     Each token's row depends on (seed, site, token, draw) alone: not on the other tokens, the batch, or earlier calls.
 
@@ -19,10 +32,36 @@ def keyed_noise(site: str, tokens: Sequence[int], size: int, *, seed: int, draw:
         size: width of the site.
         seed: of the whole experiment.
         draw: which repetition.
+        distribution: `normal`, `truncated` or `uniform`.
+
+    Raises:
+        BadArgument: an unknown distribution.
     """
-    return torch.stack([_one(f"{seed}|{site}|{token}|{draw}", size) for token in tokens])
+    if distribution not in get_args(Distribution):
+        near = did_you_mean(str(distribution), get_args(Distribution))
+        raise BadArgument(
+            f"no distribution {distribution!r} of noise.{near} One of: {', '.join(get_args(Distribution))}."
+        )
+    n = max(1, min(64, _TABLE_NUMBERS // size))
+    parts = {part: place for place, part in enumerate(dict.fromkeys(token // n for token in tokens))}
+    drawn = torch.cat([_table(site, part, n, size, seed, draw, distribution) for part in parts])
+    return drawn[[parts[token // n] * n + token % n for token in tokens]]
 
 
-def _one(key: str, size: int) -> Tensor:
+@lru_cache(maxsize=256)
+def _table(site: str, part: int, n: int, size: int, seed: int, draw: int, distribution: str) -> Tensor:
+    """Return the noise (token, size) of `n` neighbouring tokens; sweeps ask for the same again and again."""
+    tokens = range(part * n, (part + 1) * n)
+    return torch.stack([_one(f"{seed}|{site}|{token}|{draw}", size, distribution) for token in tokens])
+
+
+def _one(key: str, size: int, distribution: str) -> Tensor:
     number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "little") >> 1
-    return torch.randn(size, generator=torch.Generator().manual_seed(number))
+    generator = torch.Generator().manual_seed(number)
+    if distribution == "normal":
+        return torch.randn(size, generator=generator)
+    uniform = 2 * torch.rand(size, generator=generator) - 1
+    if distribution == "uniform":
+        return uniform
+    root = torch.tensor(0.5).sqrt()  # the quantile function of the normal distribution cut to [−1, 1]
+    return (torch.erfinv(uniform.double() * torch.erf(root.double())) / root.double()).float().clamp(-1, 1)

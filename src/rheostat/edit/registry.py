@@ -14,6 +14,7 @@ from rheostat.capture.activations import Activations
 from rheostat.edit.arithmetic import Add, Scale, Zero
 from rheostat.edit.edit import Edit
 from rheostat.edit.erasure import Erase
+from rheostat.edit.impairment import Impair
 from rheostat.edit.knockout import CutAttention
 from rheostat.edit.patching import Mix, Replace
 from rheostat.edit.projection import Piecewise, Project
@@ -22,7 +23,7 @@ from rheostat.sites.positions import Positions, PositionsLike
 from rheostat.sites.site import SiteLike
 
 EDITS: Mapping[str, type[Edit]] = {
-    edit.name: edit for edit in (Add, Project, Piecewise, Scale, Zero, Erase, Replace, Mix, CutAttention)
+    edit.name: edit for edit in (Add, Project, Piecewise, Scale, Zero, Impair, Erase, Replace, Mix, CutAttention)
 }
 
 Tensors = Mapping[str, Tensor]
@@ -132,6 +133,12 @@ _READERS: Mapping[Any, _Reader] = {
         lambda _name, value, _tensors: None if value is None else tuple(value),
     ),
     PositionsLike: _Reader("positions", lambda _value: True, lambda _name, value, _tensors: Positions.from_json(value)),
+    int: _Reader("a whole number", _is_whole),
     Source: _Reader("a tensor, captured activations or a prompt", _is_source, _source),
+    Source | None: _Reader(
+        "a tensor, captured activations or a prompt",
+        lambda value: value is None or _is_source(value),
+        lambda name, value, tensors: None if value is None else _source(name, value, tensors),
+    ),
 }
 """By the annotation of the setting; an edit with a setting of another type adds a row."""

@@ -152,11 +152,20 @@ def gather(value: Tensor | None, rows: Tensor, ordinals: Tensor) -> Tensor | Non
     return value[row, pos]
 
 
-def change(edit: Edit, old: Tensor, value: Tensor | None) -> Tensor:
+def change(edit: Edit, site: Site, old: Tensor, value: Tensor | None, tokens: Sequence[int]) -> Tensor:
     """Return the new activations of the chosen tokens; only the edit's units differ.
 
     The value follows them to their device: blocks may lie on several.
+
+    Args:
+        edit: what to do.
+        site: the one site that it is done at.
+        old: (token, …site)
+        value: (token, …site), or (1, …site) for all.
+        tokens: (token,) their indices in their own rows; only read where the edit depends on them.
     """
+    if edit.depends_on_tokens:
+        value = edit.at_tokens(value, str(site), tokens, tuple(old.shape[1:]))
     value = value if value is None else value.to(old.device)
     if edit.units is None:
         return edit.change(old, value)
@@ -168,13 +177,17 @@ def change(edit: Edit, old: Tensor, value: Tensor | None) -> Tensor:
     return old.index_copy(axis, units, edit.change(part, value))
 
 
-def change_faded(edit: Edit, old: Tensor, value: Tensor | None, written: Tensor) -> Tensor:
-    """Return the new activations of the chosen tokens where strength decays.
+def change_faded(
+    edit: Edit, site: Site, old: Tensor, value: Tensor | None, tokens: Sequence[int], written: Tensor
+) -> Tensor:
+    """Return the new activations of the chosen tokens where strength decays; arguments as in `change`.
 
     Args:
         edit: with a decay.
+        site: the one site that it is done at.
         old: (token, …site)
         value: (token, …site), or (1, …site) for all.
+        tokens: (token,) their indices in their own rows.
         written: (token,) how many tokens the model wrote before each.
     """
     new, written = old.clone(), written.to(old.device)
@@ -182,5 +195,6 @@ def change_faded(edit: Edit, old: Tensor, value: Tensor | None, written: Tensor)
         faded, chosen = edit.faded(n_written), written == n_written
         if faded.strength != 0:  # it has not faded to nothing
             own = value if value is None or len(value) == 1 else value.to(old.device)[chosen]
-            new[chosen] = change(faded, old[chosen], own)
+            there = [tokens[place] for place in chosen.nonzero()[:, 0].tolist()] if tokens else tokens
+            new[chosen] = change(faded, site, old[chosen], own, there)
     return new

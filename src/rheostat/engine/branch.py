@@ -176,12 +176,15 @@ class Branch:
 
     def _apply(self, grid: Tensor, row: int, bound: BoundEdit) -> None:
         """Apply an edit to one row. Tokens outside the pass are left: there it changes nothing that counts."""
-        ordinals = bound.ordinals(self._clean.row)
-        tokens = [token for token in ordinals if self._start <= token < self._stop]
-        if bound.edit.strength == 0 or not tokens:
+        ordinals = {
+            token: ordinal
+            for token, ordinal in bound.ordinals(self._clean.row).items()
+            if self._start <= token < self._stop
+        }
+        if bound.edit.strength == 0 or not ordinals:
             return
-        columns = [token - self._start for token in tokens]
-        grid[row, columns] = changed_tokens(bound, grid[row, columns], [ordinals[token] for token in tokens])
+        columns = [token - self._start for token in ordinals]
+        grid[row, columns] = changed_tokens(bound, grid[row, columns], ordinals)
 
 
 def _write_all(grid: Tensor, writes: Sequence[_Write]) -> None:

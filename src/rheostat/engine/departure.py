@@ -1,5 +1,6 @@
 """Where each cell leaves the shared run: the first site and the first token at which its own edits change anything."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -91,7 +92,7 @@ def _tried(edits: list[BoundEdit], clean: CleanRun) -> tuple[dict[int, Tensor], 
             continue
         ordinals = bound.ordinals(clean.row)
         old = torch.stack([now.get(token, before[token]) for token in ordinals])
-        new = changed_tokens(bound, old, list(ordinals.values()))
+        new = changed_tokens(bound, old, ordinals)
         now.update(zip(ordinals, new.unbind(), strict=True))
     return now, [token for token, new in now.items() if not torch.equal(new, held[token])]
 
@@ -103,9 +104,9 @@ def _cut_queries(bound: BoundEdit, row: Row) -> list[int]:
     return sorted({query for query, _ in cut_edges(bound.edit, row)})
 
 
-def changed_tokens(bound: BoundEdit, old: Tensor, ordinals: list[int]) -> Tensor:
-    """Return what an edit makes of the activations (token, …site) of the tokens with these ordinals."""
+def changed_tokens(bound: BoundEdit, old: Tensor, ordinals: Mapping[int, int]) -> Tensor:
+    """Return what an edit makes of the activations (token, …site) of tokens: token → which of the edit's it is."""
     value = bound.value
     if value is not None:
-        value = value[0] if value.shape[1] == 1 else value[0, ordinals]
-    return change(bound.edit, old, value)
+        value = value[0] if value.shape[1] == 1 else value[0, list(ordinals.values())]
+    return change(bound.edit, bound.site, old, value, list(ordinals))

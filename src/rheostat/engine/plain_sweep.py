@@ -19,6 +19,7 @@ from torch import Tensor
 from rheostat.base.errors import BadArgument, EditNotApplied, EditNotUsable
 from rheostat.edit.plan import PlanLike
 from rheostat.edit.source import FromPrompt
+from rheostat.engine.binding import change
 from rheostat.engine.cells import BoundCell, BoundEdit, Cell, as_cells, bind_cells
 from rheostat.engine.chain import Chain, chain_of
 from rheostat.engine.forward import passing
@@ -227,7 +228,8 @@ class _Pass:
 def _changed(rows: Tensor, edits: Sequence[BoundEdit]) -> Tensor:
     for bound in edits:
         if bound.edit.strength != 0:
-            rows = bound.edit.change(rows, None if bound.value is None else bound.value[:, 0])
+            value = None if bound.value is None else bound.value[:, 0]
+            rows = change(bound.edit, bound.site, rows, value, [0] * len(rows))  # an input is a row of one token
     return rows
 
 

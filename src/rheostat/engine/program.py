@@ -160,6 +160,7 @@ class Program:
         whole = step.edit.where.kind == "all" and step.members is None and clock.all_valid and step.edit.decay is None
         if whole and step.value is not None and step.value.shape[0] * step.value.shape[1] > 1:
             whole = False
+        positions = clock.positions[:, -grid.shape[1] :]
         if whole:
             rows = self._row_of(clock)
             old = grid.reshape(-1, *grid.shape[2:])
@@ -178,11 +179,14 @@ class Program:
         if step.edit.strength == 0:
             step.tally.add(rows, old, old)
             return None
+        tokens: list[int] = []
+        if step.edit.depends_on_tokens:
+            tokens = (positions.reshape(-1) if whole else positions[batch_index, column]).tolist()
         if step.edit.decay is None:
-            new = change(step.edit, old, value)
+            new = change(step.edit, step.site, old, value, tokens)
         else:
-            written = self._written(clock, clock.positions)[:, -grid.shape[1] :]
-            new = change_faded(step.edit, old, value, written[batch_index, column])
+            written = self._written(clock, positions)[batch_index, column]
+            new = change_faded(step.edit, step.site, old, value, tokens, written)
         step.tally.add(rows, old, new)
         if in_place:
             if whole:

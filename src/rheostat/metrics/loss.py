@@ -7,6 +7,7 @@ and naming it is refused.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from rheostat.base.errors import PositionNotFound
 from rheostat.metrics import logits as of
-from rheostat.metrics.metric import Bound, Metric, identify
+from rheostat.metrics.metric import Bound, Metric, identify, per_prompt
 from rheostat.metrics.statistics import Interval, Values, bootstrap_mean
 from rheostat.models.network import Network
 from rheostat.models.tokens import Row
@@ -23,14 +24,30 @@ from rheostat.sites.positions import Positions, PositionsLike
 
 
 @dataclass(frozen=True)
+class PerPrompt:
+    """Tokens of each prompt's own: answers of different lengths, say."""
+
+    positions: Sequence[PositionsLike]
+    """One entry per prompt."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "positions", tuple(map(Positions.parse, self.positions)))
+
+
+TokensAsked: TypeAlias = "str | int | slice | Sequence[int] | Positions | PerPrompt"
+"""Positions for all prompts, as `Positions.parse` reads them, or some for each."""
+
+
+@dataclass(frozen=True)
 class _OfPromptTokens(Metric):
     """A metric of chosen tokens of the prompt, each predicted from the ones before it."""
 
-    tokens: PositionsLike = "all"
+    tokens: TokensAsked = "all"
     """Which tokens are predicted, as positions; `all` is every token but the first."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "tokens", Positions.parse(self.tokens))
+        if not isinstance(self.tokens, PerPrompt):
+            object.__setattr__(self, "tokens", Positions.parse(self.tokens))
 
     @staticmethod
     def value(logits: Float[Tensor, "batch pos d_vocab"], targets: Int[Tensor, " pos"]) -> Float[Tensor, " batch"]:
@@ -39,10 +56,14 @@ class _OfPromptTokens(Metric):
 
     def bind(self, network: Network, rows: Sequence[Row]) -> tuple[Bound, ...]:
         """Find the tokens in every prompt; see `Metric.bind`."""
-        return tuple(map(self._bound, rows))
+        if isinstance(self.tokens, PerPrompt):
+            asked = per_prompt(self.tokens.positions, len(rows), what="entries of tokens")
+        else:
+            asked = [self.tokens] * len(rows)
+        return tuple(map(self._bound, rows, asked))
 
-    def _bound(self, row: Row) -> Bound:
-        places = predicted_places(self.tokens, row)
+    def _bound(self, row: Row, tokens: PositionsLike) -> Bound:
+        places = predicted_places(tokens, row)
         compute = partial(_with_targets, self.value, tuple(row.ids[place] for place in places))
         return Bound(identify(self.column, tokens=places), tuple(place - 1 for place in places), compute)
 

@@ -8,7 +8,7 @@ from rheostat.base.errors import BadArgument
 from rheostat.base.names import did_you_mean
 from rheostat.metrics.accuracy import Accuracy
 from rheostat.metrics.divergence import KLToClean
-from rheostat.metrics.loss import GreedyMatch, Loss, Perplexity
+from rheostat.metrics.loss import GreedyMatch, Loss, Perplexity, PerPrompt
 from rheostat.metrics.metric import Metric
 from rheostat.metrics.tokens import LogitDifference, LogProbability, Probability, Rank
 from rheostat.sites.positions import Positions
@@ -62,10 +62,14 @@ def metric_from_dict(data: Mapping[str, Any]) -> Metric:
 def _as_data(value: object) -> Any:
     if isinstance(value, Positions):
         return {"positions": value.to_json()}
+    if isinstance(value, PerPrompt):
+        return {"per_prompt": [_as_data(one) for one in value.positions]}
     return [_as_data(one) for one in value] if isinstance(value, tuple) else value
 
 
 def _from_data(value: Any) -> Any:
     if isinstance(value, dict) and "positions" in value:
         return Positions.from_json(value["positions"])
+    if isinstance(value, dict) and "per_prompt" in value:
+        return PerPrompt([_from_data(one) for one in value["per_prompt"]])
     return tuple(map(_from_data, value)) if isinstance(value, list) else value

@@ -1,0 +1,1 @@
+"""The dial: damage a part of a model by a graded amount, and measure what breaks."""
