@@ -43,8 +43,8 @@ def impairment_curves(
         progress: show a bar on stderr; None: only where stderr is a terminal.
 
     Returns:
-        Rows {dial, intensity, draw, task, item, group, answer_tokens, loss, right}: item is its number in the task, loss
-        the mean over the answer's tokens in nats, right 1 where greedy decoding would have written all of them.
+        Rows {dial, intensity, draw, task, item, group, answer_tokens, loss, right}: item is its number in the task,
+        loss the mean over the answer's tokens in nats, right 1 where greedy decoding would have written all of them.
 
     Raises:
         BadArgument: no task, two of one name, intensities that do not ascend from 0, or fewer than one draw.

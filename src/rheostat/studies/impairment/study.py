@@ -1,0 +1,23 @@
+"""The parts of the study in order, joined into one record."""
+
+from collections.abc import Callable
+
+from rheostat.studies.part import Part, run_parts
+from rheostat.studies.study import Context, Findings, Study
+
+PARTS: tuple[Callable[[Context], Part], ...] = ()
+CLAIMS: dict[str, str] = {}
+
+
+def run(context: Context) -> Findings:
+    """Run every part and join what they found, verdicts in the order of the claims."""
+    return run_parts(context, PARTS, tuple(CLAIMS))
+
+
+STUDY = Study(
+    name="impairment",
+    title="Graded damage: how abilities break, whether a topic has units of its own, and which of two models is sturdier",
+    source="Helm-Burger, “Progress report 7” (LessWrong, 2022)",
+    claims=CLAIMS,
+    run=run,
+)
