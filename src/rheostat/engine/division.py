@@ -1,28 +1,38 @@
 """How a sweep is divided: which prompts' cells leave a shared run, and which run as rows of full batches.
 
-Leaving a shared run pays when a prompt has many cells. With one or two it is cheaper to run each cell whole, in a batch
-with those of other prompts: so prompts of different lengths share passes where that is faster.
+Leaving a shared run pays when a prompt has many cells that leave late. With few, or with cells that edit everything, it
+is cheaper to run each cell whole, in a batch with those of other prompts: so prompts of different lengths share passes
+where that is faster, and a prompt that begins another needs no row of its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 
+from rheostat.engine.beginnings import Carrier, Meant, carriers, meant_by
 from rheostat.engine.cells import BoundCell
 from rheostat.engine.departure import earliest
 from rheostat.engine.schedule import BLOCK_OVERHEAD, Group, group
 from rheostat.models.network import Network
 from rheostat.models.tokens import Row
 
+ENOUGH_TOKEN_ROWS = 256
+"""From so many on, a token of a row costs no less in a larger batch."""
+
 
 @dataclass(frozen=True)
 class FullRow:
-    """One cell on one prompt, from the first token through all blocks."""
+    """One cell on one prompt and on those that begin it, from the first token through all blocks."""
 
-    prompt: int
+    carrier: Carrier
     cell: int
-    n_tokens: int
+
+    @property
+    def n_tokens(self) -> int:
+        """Return its length."""
+        return len(self.carrier.row)
 
 
 @dataclass(frozen=True)
@@ -40,29 +50,39 @@ class Division:
 
 
 def divide(
-    network: Network, rows: Sequence[Row], cells: Sequence[BoundCell], *, max_token_rows: int, shared: bool
+    network: Network,
+    rows: Sequence[Row],
+    cells: Sequence[BoundCell],
+    asked: Sequence[tuple[int, ...]],
+    *,
+    max_token_rows: int,
+    shared: bool,
 ) -> Division:
-    """Choose, prompt by prompt, what is estimated to cost less.
+    """Choose, for each prompt and those that begin it, what is estimated to cost less.
 
     Args:
         network: the loaded network.
         rows: the prompts.
         cells: what runs on each.
+        asked: per prompt, the positions to unembed; a pass goes no further than the last of them.
         max_token_rows: rows × tokens of a pass.
         shared: whether the shared runs exist already, so that they cost nothing.
     """
     bases = _by_base(cells)
-    anywhere = [cell for cell in cells if cell.in_modules]
+    leaving, anywhere = [cell for base in bases for cell in base], [cell for cell in cells if cell.in_modules]
+    n_needed = [max(positions) + 1 for positions in asked]
     branching, groups, full = [], [], []
-    for prompt, row in enumerate(rows):
-        members = [cell for base in bases for cell in base]
-        passes = _passes(network, bases, row, max_token_rows)
-        if members and (shared or _cost(network, bases, row, passes) <= _full_cost(network, members, row)):
-            branching.append(prompt)
-            groups += passes
-            members = []
-        full += [FullRow(prompt, cell.index, len(row)) for cell in (*members, *anywhere)]
-    return Division(bases, tuple(branching), tuple(groups), _batches(network, full, max_token_rows))
+    for family in carriers(rows, n_needed, range(len(rows)), frozenset()):
+        apart = _full_rows(rows, n_needed, family.prompts, leaving)
+        passes = {one: _passes(network, bases, rows[one], n_needed[one], max_token_rows) for one in family.prompts}
+        cost = sum(_cost(network, bases, rows[one], each) for one, each in passes.items())
+        if leaving and (shared or cost <= _full_cost(network, apart)):
+            branching += family.prompts
+            groups += [each for one in passes.values() for each in one]
+        else:
+            full += apart
+        full += _full_rows(rows, n_needed, family.prompts, anywhere)
+    return Division(bases, tuple(sorted(branching)), tuple(groups), _batches(network, full, max_token_rows))
 
 
 def lengths_together(rows: Sequence[Row], prompts: Sequence[int], max_token_rows: int) -> list[list[int]]:
@@ -84,11 +104,28 @@ def _by_base(cells: Sequence[BoundCell]) -> tuple[tuple[BoundCell, ...], ...]:
     return tuple(map(tuple, bases.values()))
 
 
-def _passes(network: Network, bases: Sequence[Sequence[BoundCell]], row: Row, max_token_rows: int) -> list[Group]:
+def _full_rows(
+    rows: Sequence[Row], n_needed: Sequence[int], prompts: Sequence[int], cells: Sequence[BoundCell]
+) -> list[FullRow]:
+    """Return the rows that give all cells' logits on some prompts."""
+    found: dict[frozenset[Meant] | None, list[Carrier]] = {}
+    full = []
+    for cell in cells:
+        meant = meant_by(cell)
+        if meant not in found:
+            found[meant] = carriers(rows, n_needed, prompts, meant)
+        full += [FullRow(carrier, cell.index) for carrier in found[meant]]
+    return full
+
+
+def _passes(
+    network: Network, bases: Sequence[Sequence[BoundCell]], row: Row, n_needed: int, max_token_rows: int
+) -> list[Group]:
+    """Return the passes of one prompt's cells; a cell whose edits begin behind the last token asked for needs none."""
     found = []
     for members in bases:
-        places = [place for cell in members if (place := earliest(network, cell, row))]
-        found += group(places, n_prompt=len(row), n_blocks=network.n_blocks, max_token_rows=max_token_rows)
+        places = [place for cell in members if (place := earliest(network, cell, row)) and place.token < n_needed]
+        found += group(places, n_tokens=n_needed, n_blocks=network.n_blocks, max_token_rows=max_token_rows)
     return found
 
 
@@ -99,13 +136,28 @@ def _cost(network: Network, bases: Sequence[Sequence[BoundCell]], row: Row, pass
     return shared + sum(each.block_token_rows(n) + BLOCK_OVERHEAD * n for each in passes)
 
 
-def _full_cost(network: Network, cells: Sequence[BoundCell], row: Row) -> int:
+def _full_cost(network: Network, full: Sequence[FullRow]) -> int:
     """Estimate block-token-rows of full rows; their batches are large, so that reading weights costs little."""
-    return network.n_blocks * len(row) * len(cells)
+    return network.n_blocks * sum(one.n_tokens for one in full)
 
 
 def _batches(network: Network, full: Sequence[FullRow], max_token_rows: int) -> tuple[tuple[FullRow, ...], ...]:
-    """Divide full rows into batches of like length: pads of a batch cost no more than reading the weights for another.
+    """Divide full rows into batches, those of one cell together: an edit that all rows carry is made at once.
+
+    What a cell has too few rows for shares batches with what other cells leave.
+    """
+    batches, left = [], []
+    for _, rows in groupby(sorted(full, key=lambda one: one.cell), key=lambda one: one.cell):
+        for batch in _of_like_length(network, rows, max_token_rows):
+            if sum(one.n_tokens for one in batch) < ENOUGH_TOKEN_ROWS:
+                left += batch
+            else:
+                batches.append(batch)
+    return tuple(map(tuple, [*batches, *_of_like_length(network, left, max_token_rows)]))
+
+
+def _of_like_length(network: Network, full: Iterable[FullRow], max_token_rows: int) -> list[list[FullRow]]:
+    """Divide rows into batches whose pads cost no more than reading the weights for another.
 
     Where pads would turn rows into NaN, of exactly one length.
     """
@@ -118,4 +170,4 @@ def _batches(network: Network, full: Sequence[FullRow], max_token_rows: int) -> 
         if not batch or too_many or pads > (0 if exact else BLOCK_OVERHEAD):
             batches.append([])
         batches[-1].append(one)
-    return tuple(map(tuple, batches))
+    return batches

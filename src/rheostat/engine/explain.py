@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from rheostat.edit.plan import PlanLike
 from rheostat.engine.batch import as_prompts
 from rheostat.engine.cells import Cell
-from rheostat.engine.division import Division, divide, lengths_together
+from rheostat.engine.division import Division, FullRow, divide, lengths_together
 from rheostat.engine.forward import positions_in, run_rows
 from rheostat.engine.sweep import MAX_TOKEN_ROWS, prepare
 from rheostat.models.network import Network
@@ -62,13 +62,13 @@ def explain_sweep(
     rows = [network.row(prompt) for prompt in as_prompts(prompts)]
     asked = positions_in(rows, logits_at)
     listed, bound = prepare(network, rows, cells, max_token_rows)
-    division = divide(network, rows, bound, max_token_rows=max_token_rows, shared=False)
+    division = divide(network, rows, bound, asked, max_token_rows=max_token_rows, shared=False)
     n_blocks = network.n_blocks
     together = lengths_together(rows, division.branching, max_token_rows)
     n_shared, n_bases = sum(len(rows[prompt]) for prompt in division.branching), len(division.bases)
     passes = n_bases * len(together) + len(division.groups) + len(division.batches)
     work = n_blocks * n_bases * n_shared + sum(each.block_token_rows(n_blocks) for each in division.groups)
-    work += n_blocks * sum(len(batch) * batch[-1].n_tokens for batch in division.batches)
+    work += n_blocks * sum(len(batch) * _width(batch) for batch in division.batches)
     return SweepCost(
         n_cells=len(listed),
         n_prompts=len(rows),
@@ -80,6 +80,10 @@ def explain_sweep(
     )
 
 
+def _width(batch: Sequence[FullRow]) -> int:
+    return max(one.n_tokens for one in batch)
+
+
 def _bytes(
     network: Network, rows: Sequence[Row], n_asked: int, division: Division, together: Sequence[Sequence[int]]
 ) -> int:
@@ -89,7 +93,7 @@ def _bytes(
     kept = max((sum(len(rows[prompt]) for prompt in each) for each in together), default=0)
     shared = kept * ((body.n_blocks + 1) * body.d_model + 2 * body.n_blocks * heads)
     sizes = [(len(each.places), each.n_tokens) for each in division.groups]
-    sizes += [(len(batch), batch[-1].n_tokens) for batch in division.batches]
+    sizes += [(len(batch), _width(batch)) for batch in division.batches]
     sizes += [(len(each), len(rows[each[0]])) for each in together]
     n_rows, n_tokens = max(n for n, _ in sizes), max(n * tokens for n, tokens in sizes)
     one_block = n_tokens * (6 * body.d_model + 3 * body.d_mlp + 4 * heads) + n_rows * longest * 4 * heads

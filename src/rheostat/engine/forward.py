@@ -21,6 +21,7 @@ from rheostat.engine.clock import Clock
 from rheostat.engine.program import Program
 from rheostat.engine.receipt import Receipt
 from rheostat.engine.taps import attach, attach_clock
+from rheostat.engine.unembedding import Gathered
 from rheostat.models.network import Network, refuse_compiled
 from rheostat.models.tokens import Prompt, Row
 from rheostat.sites.positions import Positions, PositionsLike
@@ -109,9 +110,23 @@ def run_rows(
     """
     program = bind(network, rows, None, plans)
     batch = build_batch(network, rows)
-    logits = _logits(network, batch, program, Reader(network, (), batch, ()), tuple(asked), gradients=False)
+    if any(site.kind in ("logits", "module") for site in program.sites):  # which may lie behind the unembedding
+        logits = _logits(network, batch, program, Reader(network, (), batch, ()), tuple(asked), gradients=False)
+    else:
+        gathered = Gathered(batch, asked)
+        with passing(network, gradients=False) as stack:
+            _count_and_edit(stack, network, batch, program)
+            gathered.attach(stack, network)
+            logits = gathered.split(network.module(**batch.arguments(network), use_cache=False).logits)
     program.receipt()  # refuses an edit that reached no token
     return logits
+
+
+def _count_and_edit(stack: ExitStack, network: Network, batch: Batch, program: Program) -> None:
+    """Register a clock and the edits that it tells the time, until the stack closes."""
+    clock = Clock(batch.lengths)
+    attach_clock(stack, network.module, clock.read)
+    program.attach(stack, clock)
 
 
 def _logits(
@@ -127,9 +142,7 @@ def _logits(
     whole = any(site.kind == "logits" for site in (*program.sites, *reader.sites))
     kept, arguments = kept_columns(network, batch, asked, whole=whole)
     with passing(network, gradients=gradients) as stack:
-        clock = Clock(batch.lengths)
-        attach_clock(stack, network.module, clock.read)
-        program.attach(stack, clock)
+        _count_and_edit(stack, network, batch, program)
         reader.attach(stack, stop=False)
         logits = network.module(**batch.arguments(network), **arguments, use_cache=False).logits
     columns = {column: index for index, column in enumerate(kept)}
@@ -164,9 +177,7 @@ def capture(
     if any(site.kind == "logits" for site in (*program.sites, *reader.sites)):
         arguments = {}
     with passing(network, gradients=gradients) as stack:
-        clock = Clock(batch.lengths)
-        attach_clock(stack, network.module, clock.read)
-        program.attach(stack, clock)
+        _count_and_edit(stack, network, batch, program)
         reader.attach(stack, stop=True)
         with suppress(_Stop):
             network.module(**batch.arguments(network), **arguments, use_cache=False)

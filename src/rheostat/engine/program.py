@@ -121,7 +121,7 @@ class Program:
                     carriers.setdefault(id(plan.edits[k]), (plan.edits[k], []))[1].append(row)
             for edit, members in carriers.values():
                 for site in edited_sites(self._network, edit):
-                    placed.append((edit, site, None if len(plans) == 1 else tuple(members)))
+                    placed.append((edit, site, None if len(members) == len(plans) else tuple(members)))
         return placed
 
     def _bind(self, edit: Edit, site: Site, members: tuple[int, ...] | None, values: "Values") -> _Step:
@@ -149,17 +149,27 @@ class Program:
     def _visit(self, tensor: Tensor, steps: list[_Step], clock: Clock, *, in_place: bool) -> Tensor | None:
         columns = clock.positions.shape
         grid = as_grid(tensor, steps[0].site, columns, self._network)
-        changed = False
+        ours, changed = in_place, False  # a tensor of the network's is copied before the first write, and only then
         for step in steps:
-            new = self._fire(step, grid, clock, in_place=in_place)
-            if new is not None:
-                grid, changed = new, True
+            new = self._fire(step, grid, clock, ours=ours)
+            if new is None:
+                continue
+            changed = True
+            if in_place and new is not grid:
+                grid.copy_(new)
+            else:
+                grid, ours = new, in_place or not self._whole(step, clock)
         return grid.reshape(tensor.shape) if changed and not in_place else None
 
-    def _fire(self, step: _Step, grid: Tensor, clock: Clock, *, in_place: bool) -> Tensor | None:
-        whole = step.edit.where.kind == "all" and step.members is None and clock.all_valid and step.edit.decay is None
-        if whole and step.value is not None and step.value.shape[0] * step.value.shape[1] > 1:
-            whole = False
+    def _whole(self, step: _Step, clock: Clock) -> bool:
+        """Tell whether an edit means every token of every row, and does the same to each."""
+        edit, value = step.edit, step.value
+        everywhere = edit.where.kind == "all" and step.members is None and clock.all_valid and edit.decay is None
+        return everywhere and (value is None or value.shape[0] * value.shape[1] == 1)
+
+    def _fire(self, step: _Step, grid: Tensor, clock: Clock, *, ours: bool) -> Tensor | None:
+        """Return the grid after an edit, None where unchanged; one that is `ours` is written to, unless all of it changes."""
+        whole = self._whole(step, clock)
         positions = clock.positions[:, -grid.shape[1] :]
         if whole:
             rows = self._row_of(clock)
@@ -188,13 +198,11 @@ class Program:
             written = self._written(clock, positions)[batch_index, column]
             new = change_faded(step.edit, step.site, old, value, tokens, written)
         step.tally.add(rows, old, new)
-        if in_place:
-            if whole:
-                grid.copy_(new.reshape(grid.shape))
-            else:
-                grid[batch_index, column] = new
-            return grid
-        return new.reshape(grid.shape) if whole else grid.index_put((batch_index, column), new)
+        if whole:
+            return new.reshape(grid.shape)
+        grid = grid if ours else grid.clone()
+        grid[batch_index, column] = new
+        return grid
 
     def _cut(self, mask: Tensor, steps: list[_Step], clock: Clock) -> Tensor | None:
         """Take edges out of the attention mask of a block."""

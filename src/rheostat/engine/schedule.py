@@ -33,27 +33,27 @@ class Group:
         return self.n_tokens * (carried + sum(n_blocks - place.border for place in self.places))
 
 
-def group(places: Iterable[Place], *, n_prompt: int, n_blocks: int, max_token_rows: int) -> list[Group]:
+def group(places: Iterable[Place], *, n_tokens: int, n_blocks: int, max_token_rows: int) -> list[Group]:
     """Divide cells into passes of least estimated cost.
 
     Args:
         places: where the cells leave the shared run.
-        n_prompt: tokens of the prompt.
+        n_tokens: tokens of the prompt, up to the last whose logits are asked for.
         n_blocks: blocks of the network.
         max_token_rows: rows × tokens of one pass; a single row may exceed it.
     """
     ordered = sorted(places, key=lambda one: (-one.token, one.border, one.cell))
     stacks = [list(each) for _, each in groupby(ordered, lambda one: one.token)]
     groups = []
-    for first, last in pairwise(_cuts(stacks, n_prompt, n_blocks, max_token_rows)):
+    for first, last in pairwise(_cuts(stacks, n_tokens, n_blocks, max_token_rows)):
         members = sorted((one for stack in stacks[first:last] for one in stack), key=lambda one: one.border)
-        n_tokens = n_prompt - min(one.token for one in members)
-        for part in _parts(members, max(1, max_token_rows // n_tokens)):
-            groups.append(Group(tuple(part), n_prompt - min(one.token for one in part)))
+        widest = n_tokens - min(one.token for one in members)
+        for part in _parts(members, max(1, max_token_rows // widest)):
+            groups.append(Group(tuple(part), n_tokens - min(one.token for one in part)))
     return groups
 
 
-def _cuts(stacks: Sequence[Sequence[Place]], n_prompt: int, n_blocks: int, max_token_rows: int) -> list[int]:
+def _cuts(stacks: Sequence[Sequence[Place]], n_tokens: int, n_blocks: int, max_token_rows: int) -> list[int]:
     """Return the borders of the cheapest division of a list of stacks, by dynamic programming over its beginnings.
 
     A stack holds the cells that leave at one token.
@@ -64,12 +64,12 @@ def _cuts(stacks: Sequence[Sequence[Place]], n_prompt: int, n_blocks: int, max_t
         rows = work = 0
         for last in range(first + 1, len(stacks) + 1):
             stack = stacks[last - 1]
-            n_tokens = n_prompt - stack[0].token
+            width = n_tokens - stack[0].token
             rows += len(stack)
             work += sum(n_blocks - one.border for one in stack)
-            if last > first + 1 and rows * n_tokens > max_token_rows:
+            if last > first + 1 and rows * width > max_token_rows:
                 break
-            cost = best[first] + n_tokens * work + BLOCK_OVERHEAD * n_blocks
+            cost = best[first] + width * work + BLOCK_OVERHEAD * n_blocks
             if cost < best[last]:
                 best[last], previous[last] = cost, first
     cuts = [len(stacks)]

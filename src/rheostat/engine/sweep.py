@@ -20,7 +20,7 @@ from rheostat.engine.batch import as_prompts
 from rheostat.engine.branch import Branch
 from rheostat.engine.cells import BoundCell, Cell, as_cells, bind_cells, check_cell
 from rheostat.engine.departure import Departure, departure
-from rheostat.engine.division import Division, divide, lengths_together
+from rheostat.engine.division import Division, FullRow, divide, lengths_together
 from rheostat.engine.forward import passing, positions_in, run_rows
 from rheostat.engine.prefix import CleanRun, run_clean
 from rheostat.engine.schedule import group
@@ -107,7 +107,7 @@ def sweep_rows(
 ) -> Iterator[Chunk]:
     """Yield the logits of every cell on every prompt, where each prompt has positions of its own to unembed."""
     listed, bound = prepare(network, rows, cells, max_token_rows)
-    division = divide(network, rows, bound, max_token_rows=max_token_rows, shared=shared is not None)
+    division = divide(network, rows, bound, asked, max_token_rows=max_token_rows, shared=shared is not None)
     if shared is not None:
         _check_shared(shared, rows, asked, division.bases)
     return _chunks(network, rows, asked, listed, division, max_token_rows, shared)
@@ -134,10 +134,20 @@ def _chunks(
                 for left, logits in _leaving(network, clean, members, max_token_rows):
                     yield Chunk(prompt, left, clean.asked, logits)
     for batch in division.batches:
-        plans = [cells[one.cell].plan for one in batch]
-        found = run_rows(network, [rows[one.prompt] for one in batch], plans, [asked[one.prompt] for one in batch])
-        for one, logits in zip(batch, found, strict=True):
-            yield Chunk(one.prompt, (one.cell,), asked[one.prompt], logits[None])
+        yield from _in_full(network, asked, cells, batch)
+
+
+def _in_full(
+    network: Network, asked: Sequence[tuple[int, ...]], cells: Sequence[Cell], batch: Sequence[FullRow]
+) -> Iterator[Chunk]:
+    """Run rows of one batch; each yields the logits of every prompt that it stands for."""
+    wanted = [tuple(sorted({place for prompt in one.carrier.prompts for place in asked[prompt]})) for one in batch]
+    plans = [cells[one.cell].plan for one in batch]
+    found = run_rows(network, [one.carrier.row for one in batch], plans, wanted)
+    for one, places, logits in zip(batch, wanted, found, strict=True):
+        for prompt in one.carrier.prompts:
+            own = [places.index(place) for place in asked[prompt]]
+            yield Chunk(prompt, (one.cell,), asked[prompt], logits[None, own])
 
 
 def prepare(
@@ -192,8 +202,8 @@ def _leaving(
     if unchanged := tuple(cell for cell, left in leaving.items() if left is None):
         yield unchanged, clean.logits.expand(len(unchanged), -1, -1)
     left = {cell: one for cell, one in leaving.items() if one is not None}
-    places = [one.place for one in left.values()]
-    for each in group(places, n_prompt=len(clean.row), n_blocks=network.n_blocks, max_token_rows=max_token_rows):
+    places, n_tokens = [one.place for one in left.values()], max(clean.asked) + 1
+    for each in group(places, n_tokens=n_tokens, n_blocks=network.n_blocks, max_token_rows=max_token_rows):
         cells = tuple(place.cell for place in each.places)
         yield cells, _pass(network, clean, [left[cell] for cell in cells])
 
