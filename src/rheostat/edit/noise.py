@@ -44,8 +44,11 @@ def keyed_noise(
         )
     n = max(1, min(64, _TABLE_NUMBERS // size))
     parts = {part: place for place, part in enumerate(dict.fromkeys(token // n for token in tokens))}
-    drawn = torch.cat([_table(site, part, n, size, seed, draw, distribution) for part in parts])
-    return drawn[[parts[token // n] * n + token % n for token in tokens]]
+    tables = [_table(site, part, n, size, seed, draw, distribution) for part in parts]
+    if len(tokens) == 1:  # as in generation, where the time of a call counts
+        return tables[0][tokens[0] % n].clone()[None]
+    drawn = tables[0] if len(tables) == 1 else torch.cat(tables)
+    return drawn.index_select(0, torch.tensor([parts[token // n] * n + token % n for token in tokens]))
 
 
 @lru_cache(maxsize=256)

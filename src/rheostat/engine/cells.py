@@ -72,6 +72,15 @@ class BoundCell:
         return tuple(bound for bound in self.edits if not bound.of_base)
 
     @cached_property
+    def each(self) -> tuple[BoundEdit, ...]:
+        """Each edit once: at all the sites that it means, it means the same tokens."""
+        found: dict[tuple[int, int, bool], BoundEdit] = {}
+        for bound in self.edits:
+            n_values = 1 if bound.value is None else bound.value.shape[1]
+            found.setdefault((id(bound.edit), n_values, bound.of_base), bound)
+        return tuple(found.values())
+
+    @cached_property
     def in_modules(self) -> bool:
         """Whether it edits a module path, whose place in the order of computation is not known."""
         return any(bound.site.kind == "module" for bound in self.edits)
@@ -162,12 +171,12 @@ def check_cell(cell: BoundCell, row: Row) -> None:
     Raises:
         RheostatError: of the class that fits the mistake; the message names the cell.
     """
-    for bound in cell.edits:
+    for bound in cell.each:
         try:
             check_count(bound.edit, bound.site, row, bound.value)
             if isinstance(bound.edit, CutAttention) and not cut_edges(bound.edit, row):
                 raise EditNotApplied(f"{bound.edit}: no query token sees one of the keys; it would change nothing.")
-            if not bound.ordinals(row):
+            if not bound.edit.where.in_prompt(row):
                 raise EditNotApplied(f"{bound.edit} reaches no token of a prompt; it would change nothing.")
         except RheostatError as error:
             raise _named(error, cell.index) from error

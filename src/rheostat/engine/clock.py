@@ -34,6 +34,7 @@ class Clock:
         self.all_valid = True
         self.passes = 0
         self._seen: tuple[Tensor, Tensor] | None = None
+        self._rows: dict[int, Tensor] = {}
 
     def read(self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Take the positions from the arguments of a forward pass; a pre-hook of the whole module."""
@@ -42,6 +43,7 @@ class Clock:
         past = _past_length(kwargs.get("past_key_values"))
         positions, valid = _positions(kwargs, batch, columns, past, tokens.device)
         self.positions, self.valid = positions, valid
+        self._rows.clear()
         self._seen = _with_earlier(self._seen, positions, valid, past, kwargs.get("attention_mask"))
         self.passes += 1
         if self._given is None and past == 0:
@@ -55,10 +57,13 @@ class Clock:
 
     def rows(self, n_rows: int) -> Tensor:
         """Return, per row of the pass, which of `n_rows` prompts it belongs to (rows are prompts × beams)."""
+        if n_rows in self._rows:
+            return self._rows[n_rows]
         batch = self.positions.shape[0]
         if batch % n_rows:
             raise EditNotUsable(f"{n_rows} plans were given, but the pass has {batch} rows. Give one plan per prompt.")
-        return torch.arange(batch, device=self.positions.device) // (batch // n_rows)
+        self._rows[n_rows] = torch.arange(batch, device=self.positions.device) // (batch // n_rows)
+        return self._rows[n_rows]
 
     def keys(self, n_keys: int) -> tuple[Tensor, Tensor]:
         """Return positions and validity (row, key) of the last `n_keys` tokens that the pass can look back to.

@@ -73,7 +73,9 @@ def earliest(network: Network, cell: BoundCell, row: Row) -> Place | None:
     if not acting:
         return None
     border = min(depth(network, bound.site)[0] for bound in acting)
-    return Place(cell.index, border, min(min(_cut_queries(bound, row) or bound.ordinals(row)) for bound in acting))
+    once = [bound for bound in cell.each if not bound.of_base and bound.edit.strength != 0]
+    tokens = [min(_cut_queries(bound, row) or bound.edit.where.in_prompt(row)) for bound in once]
+    return Place(cell.index, border, min(tokens))
 
 
 def _tried(edits: list[BoundEdit], clean: CleanRun) -> tuple[dict[int, Tensor], list[int]]:

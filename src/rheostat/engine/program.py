@@ -168,7 +168,7 @@ class Program:
         return everywhere and (value is None or value.shape[0] * value.shape[1] == 1)
 
     def _fire(self, step: _Step, grid: Tensor, clock: Clock, *, ours: bool) -> Tensor | None:
-        """Return the grid after an edit, None where unchanged; one that is `ours` is written to, unless all of it changes."""
+        """Return the grid after an edit, None where unchanged; one that is `ours` is written to, unless all changes."""
         whole = self._whole(step, clock)
         positions = clock.positions[:, -grid.shape[1] :]
         if whole:

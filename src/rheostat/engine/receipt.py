@@ -89,9 +89,9 @@ class Tally:
         self._rows: list[Tensor] = []
         self._tokens = 0
         self._edges = 0
-        self._change: Tensor | float = 0.0
-        self._relative: Tensor | float = 0.0
-        self._zeros: Tensor | int = 0
+        self._cuts = False
+        self._sizes: list[tuple[Tensor, Tensor]] = []
+        """(token,) lengths of activations and of their changes, pass by pass."""
 
     def add(self, rows: Tensor, before: Tensor, after: Tensor) -> None:
         """Count tokens (token, …site) that were changed in the given rows."""
@@ -100,11 +100,8 @@ class Tally:
         self._tokens += n
         if before is after:
             return
-        old = torch.linalg.vector_norm(before.detach().reshape(n, -1), dim=-1)
-        size = torch.linalg.vector_norm((after.detach() - before.detach()).reshape(n, -1), dim=-1)
-        self._change = self._change + size.sum()
-        self._relative = self._relative + (size / old).nan_to_num(0, posinf=0).sum()
-        self._zeros = self._zeros + (old == 0).sum()
+        old, change = before.detach().reshape(n, -1), (after.detach() - before.detach()).reshape(n, -1)
+        self._sizes.append((torch.linalg.vector_norm(old, dim=-1), torch.linalg.vector_norm(change, dim=-1)))
 
     def add_edges(self, rows: Tensor, edges: Tensor) -> None:
         """Count edges (row, query, key) that were cut; `rows` says which prompt each row belongs to."""
@@ -112,7 +109,7 @@ class Tally:
         self._rows.append(rows[queries.any(-1)])
         self._tokens += int(queries.sum())
         self._edges += int(edges.sum())
-        self._change = self._relative = float("nan")
+        self._cuts = True
 
     @property
     def fired(self) -> bool:
@@ -121,12 +118,20 @@ class Tally:
 
     def entry(self) -> Entry:
         """Close the count."""
-        tokens = max(self._tokens, 1)
         rows = len(torch.cat(self._rows).unique()) if self._rows else 0
-        counted = tokens - int(self._zeros)
-        relative = float(self._relative) / counted if counted else float("nan")
-        change = float(self._change) / tokens
+        change, relative = self._means()
         return Entry(self.edit, self.site, rows, self._tokens, change, relative, self._edges)
+
+    def _means(self) -> tuple[float, float]:
+        """Return the mean length of the changes, and the mean of those relative to activations that are not zero."""
+        if self._cuts:
+            return float("nan"), float("nan")
+        if not self._sizes:
+            return 0.0, 0.0
+        old, size = (torch.cat(one).cpu().double() for one in zip(*self._sizes, strict=True))
+        counted = self._tokens - int((old == 0).sum())
+        relative = (size / old).nan_to_num(0, posinf=0).sum()
+        return float(size.sum()) / self._tokens, float(relative) / counted if counted else float("nan")
 
 
 def close(tallies: list[Tally]) -> Receipt:
