@@ -19,6 +19,8 @@ from bench import (
     directions,
     generate,
     generation_sweep,
+    impaired_generation,
+    impairment,
     lens,
     machine,
     plain_sweep,
@@ -37,6 +39,7 @@ BENCHMARKS: Mapping[str, Callable[..., list[Outcome]]] = {
     "directions": directions.run,
     "generate": generate.run,
     "generation_sweep": generation_sweep.run,
+    "impaired_generation": impaired_generation.run,
     "lens": lens.run,
     "plain_sweep": plain_sweep.run,
     "rows": rows.run,
@@ -44,6 +47,7 @@ BENCHMARKS: Mapping[str, Callable[..., list[Outcome]]] = {
 }
 LONG: Mapping[str, Callable[..., list[Outcome]]] = {
     "directions-long": directions.run_long,
+    "impairment": impairment.run,
     "sweep-long": sweep.run_long,
 }
 """Run when asked for."""

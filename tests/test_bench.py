@@ -15,6 +15,8 @@ from bench import (
     floor,
     generate,
     generation_sweep,
+    impaired_generation,
+    impairment,
     lens,
     page,
     plain_sweep,
@@ -22,9 +24,16 @@ from bench import (
     sweep,
     where,
 )
+from rheostat.impairment.task import Item
 from rheostat.lenses import reading
 from rheostat.models.toy import toy
 from tests.contract.conftest import word_tokenizer
+
+ITEMS = [
+    Item(" ".join(f"w{(7 * place * start) % 59 + 4}" for place in range(1, n)), " w9 w11", str(start))
+    for start in (1, 2, 3)
+    for n in (4, 7, 9)
+]
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +41,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(capture, "TURNS", {8: 1})
     monkeypatch.setattr(rows, "N_ROWS", 3)
     monkeypatch.setattr(floor, "SHAPES", ((2, 1), (2, 4)))
+    monkeypatch.setattr(impairment, "items", lambda _n: ITEMS)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +57,7 @@ def worded() -> rh.Model:
 
 @pytest.mark.parametrize("name", [*command.BENCHMARKS, *command.LONG])
 def test_every_benchmark_runs_and_agrees(model: rh.Model, worded: rh.Model, name: str):
-    record = command.measure(worded if name.startswith("directions") else model, [name], quick=True)
+    record = command.measure(worded if name.startswith(("directions", "impairment")) else model, [name], quick=True)
     assert record["agrees"]
     assert any(outcome["checks"] for outcome in record["outcomes"])
     assert all(outcome["seconds"] > 0 and outcome["plain_seconds"] > 0 for outcome in record["outcomes"])
@@ -56,13 +66,13 @@ def test_every_benchmark_runs_and_agrees(model: rh.Model, worded: rh.Model, name
 
 @pytest.mark.parametrize(
     "benchmark",
-    [actadd, capture, generate, generation_sweep, plain_sweep, rows, sweep],
+    [actadd, capture, generate, generation_sweep, impaired_generation, plain_sweep, rows, sweep],
     ids=lambda module: module.__name__,
 )
 def test_a_plain_way_that_computes_something_else_is_noticed(model: rh.Model, monkeypatch, benchmark):
     true = benchmark.ours
-    if benchmark is generate:
-        monkeypatch.setattr(generate, "ours", lambda *arguments: true(*arguments)[:-1])
+    if benchmark in (generate, impaired_generation):
+        monkeypatch.setattr(benchmark, "ours", lambda *arguments: true(*arguments)[:-1])
     elif benchmark is generation_sweep:
         monkeypatch.setattr(generation_sweep, "ours", lambda *arguments: true(*arguments)[::-1])
     elif benchmark is capture:
@@ -70,6 +80,12 @@ def test_a_plain_way_that_computes_something_else_is_noticed(model: rh.Model, mo
     else:
         monkeypatch.setattr(benchmark, "ours", lambda *arguments: true(*arguments) + 1)
     assert not all(outcome.agrees for outcome in benchmark.run(model, quick=True))
+
+
+def test_curves_of_other_numbers_are_noticed(worded: rh.Model, monkeypatch):
+    true = impairment.ours
+    monkeypatch.setattr(impairment, "ours", lambda *arguments: true(*arguments) + 1)
+    assert not any(outcome.agrees for outcome in impairment.run(worded, quick=True))
 
 
 def test_directions_that_point_elsewhere_are_noticed(worded: rh.Model, monkeypatch):
