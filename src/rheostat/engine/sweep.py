@@ -3,8 +3,9 @@
 The prompt runs once, unedited, and once under each base that cells name. Each cell leaves its run at the first block
 and the first token where its edits change anything: cells with neighbouring first tokens share one pass over the end
 of the prompt, in which each joins as a row at its own block. What comes before is never computed again, nothing is
-behind the last token whose logits are asked for, and a cell that changes nothing costs nothing. Prompts with so few
-cells that this does not pay run in full, in batches with others.
+behind the last token whose logits are asked for, and a cell that changes nothing costs nothing. Prompts for
+which this does not pay, because they have few cells or cells that edit everything, run in full, in batches with others;
+there a prompt that begins another is read off the longer row.
 """
 
 from collections.abc import Iterator, Sequence
