@@ -71,7 +71,9 @@ def divide(
     bases = _by_base(cells)
     leaving, anywhere = [cell for base in bases for cell in base], [cell for cell in cells if cell.in_modules]
     n_needed = [max(positions) + 1 for positions in asked]
-    branching, groups, full = [], [], []
+    branching: list[int] = []
+    groups: list[Group] = []
+    full: list[FullRow] = []
     for family in carriers(rows, n_needed, range(len(rows)), frozenset()):
         apart = _full_rows(rows, n_needed, family.prompts, leaving)
         passes = {one: _passes(network, bases, rows[one], n_needed[one], max_token_rows) for one in family.prompts}
