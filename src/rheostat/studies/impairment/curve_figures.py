@@ -32,6 +32,8 @@ def figures_of(name: str, graded: Graded, seed: int) -> list[Figure]:
     for damage in MAIN:
         lines = _lines(graded, [(topic, damage, topic) for topic in topics], "loss", seed)
         stem = f"topics-{damage.mode}-{damage.kind.replace('_', '-')}-{name}"
+        if lines.empty:
+            continue
         figures.append(_profile(stem, f"{damage.label}, per topic, {name}", damage.mode, LOSS, lines))
     if BESIDE[0].label in measured:
         figures += _beside(name, graded, seed)
@@ -65,7 +67,7 @@ def _beside(name: str, graded: Graded, seed: int) -> list[Figure]:
             f"Magnitude, larger clusters, {site}, {name}",
             "magnitude",
             LOSS,
-            _lines(graded, [(f"{one.share:.0%} of units", one, None) for one in sizes], "loss", seed),
+            _lines(graded, [(f"{100 * one.share:g} % of units", one, None) for one in sizes], "loss", seed),
         ),
         _profile(
             f"absolute-{name}",

@@ -11,6 +11,7 @@ from rheostat.capture.activations import Activations
 from rheostat.engine.cells import Cell
 from rheostat.impairment.scale import measure_scale
 from rheostat.impairment.task import Item, Task, ask
+from rheostat.metrics.statistics import Values
 from rheostat.model import Model
 from rheostat.studies.impairment.kinds_of_damage import (
     BESIDE,
@@ -29,8 +30,8 @@ from rheostat.sweeps.sweep import sweep
 
 N_MAIN, N_BESIDE, N_PILOT = 16, 8, 1
 """Prompts of each topic."""
-N_QUICK = 1
-N_DRAWS, N_DRAWS_QUICK = 16, 4
+N_QUICK, QUICK_TOPICS = 1, 3
+N_DRAWS, N_DRAWS_QUICK = 16, 3
 """Of the noise; every article is measured under one of them."""
 PILOT, PILOT_QUICK = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0), (0.5, 2.0, 8.0, 32.0)
 """Intensities that the pilot tries."""
@@ -56,6 +57,7 @@ class Graded:
 def measure_graded(model: Model, context: Context) -> Graded:
     """Find the range of intensities on other articles, then measure every kind of damage over it."""
     tasks = topic_tasks(context, model, N_QUICK if context.quick else N_MAIN, part="measure")
+    tasks = tasks[:QUICK_TOPICS] if context.quick else tasks
     scale = measure_scale(model, [item.prompt for task in tasks for item in task.items], sites_of(SITES))
     pilot = _pilot(model, context, scale)
     ends = pilot.drop_duplicates(["mode", "kind"])
@@ -82,6 +84,7 @@ def sites_of(kinds: Iterable[str]) -> list[str]:
 def _pilot(model: Model, context: Context, scale: Activations) -> pd.DataFrame:
     """Return where the range of each mode and site ends: where the loss is that of guessing among all tokens."""
     tasks = topic_tasks(context, model, N_PILOT, part="find")
+    tasks = tasks[:QUICK_TOPICS] if context.quick else tasks
     tried = PILOT_QUICK if context.quick else PILOT
     damages = {damage: list(tried) for damage in MAIN if damage.mode != "magnitude"}
     table = _curves(model, context, "pilot", tasks, damages, scale)
@@ -89,7 +92,7 @@ def _pilot(model: Model, context: Context, scale: Activations) -> pd.DataFrame:
     rows = []
     for damage in damages:
         means = table[table["damage"] == damage.label].groupby("intensity")["loss"].mean()
-        end = reached([0.0, *means.index], [intact, *means], log(model.d_vocab))
+        end = float(reached(np.array([0.0, *means.index]), np.array([intact, *means]), log(model.d_vocab)))
         rows += [
             {"mode": damage.mode, "kind": damage.kind, "intensity": x, "loss": loss, "end": end}
             for x, loss in means.items()
@@ -97,17 +100,20 @@ def _pilot(model: Model, context: Context, scale: Activations) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def reached(intensities: Sequence[float], losses: Sequence[float], target: float) -> float:
-    """Return the first intensity at which a curve reaches a loss, straight lines between; the last if none does."""
-    x, y = np.asarray(intensities, dtype=np.float64), np.asarray(losses, dtype=np.float64)
-    above = np.flatnonzero(y >= target)
-    if len(above) == 0:
-        return float(x[-1])
-    place = int(above[0])
-    if place == 0:
-        return float(x[0])
-    part = (target - y[place - 1]) / (y[place] - y[place - 1])
-    return float(x[place - 1] + part * (x[place] - x[place - 1]))
+def reached(intensities: Values, losses: Values, target: float) -> Values:
+    """Return where each curve (…, level) first reaches a loss, with straight lines between; the last where none does.
+
+    Args:
+        intensities: (level,), ascending.
+        losses: (…, level).
+        target: in nats.
+    """
+    above = losses >= target
+    place = np.where(above.any(axis=-1), above.argmax(axis=-1), losses.shape[-1] - 1)
+    before = np.maximum(place - 1, 0)
+    low, high = (np.take_along_axis(losses, one[..., None], -1)[..., 0] for one in (before, place))
+    part = np.divide(target - low, high - low, out=np.ones_like(low), where=high > low).clip(0, 1)
+    return np.asarray(intensities[before] + part * (intensities[place] - intensities[before]))
 
 
 def dose_of(model: Model, damage: Damage, tasks: Sequence[Task], scale: Activations, seed: int) -> float:

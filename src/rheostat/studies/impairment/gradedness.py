@@ -79,10 +79,9 @@ def accuracy_follows(curve: Curve, seed: int) -> Interval:
     return curve.interval(lambda weights: -_ranks(curve, curve.accuracies(weights)), seed)
 
 
-def permuted(curve: Curve, seed: int) -> float:
-    """Return the mean correlation of intensity and loss when intensities are permuted: chance."""
-    means = curve.mean_losses()[None]
-    return float(shuffled_control(np.asarray(curve.intensities)[None], means, seed=seed)[0])
+def permuted(intensities: Values, means: Values, seed: int) -> float:
+    """Return the mean rank correlation when the intensities of a curve (level,) are permuted: chance, about 0."""
+    return float(shuffled_control(intensities[None], means[None], seed=seed, draws=2000)[0])
 
 
 def largest_step(curve: Curve, seed: int) -> Interval:
@@ -107,13 +106,7 @@ def rise(curve: Curve, seed: int) -> Interval:
 
 def intensity_at(curve: Curve, target: float, seed: int) -> Interval:
     """Return the intensity at which the mean loss reaches a target; the last one where it never does."""
-
-    def where(weights: Values) -> Values:
-        return np.array(
-            [reached(curve.intensities.tolist(), one.tolist(), target) for one in curve.mean_losses(weights)]
-        )
-
-    return curve.interval(where, seed)
+    return curve.interval(lambda weights: reached(curve.intensities, curve.mean_losses(weights), target), seed)
 
 
 def is_graded(curve: Curve, seed: int) -> bool:

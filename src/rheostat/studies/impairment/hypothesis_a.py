@@ -110,7 +110,8 @@ def measure_claim(name: str, graded: Graded, claim: str, seed: int) -> list[Meas
     found = []
     for damage in claimed(graded, claim):
         one = curve(graded, damage)
-        chance = of.permuted(one, seed)
+        chance = of.permuted(one.intensities, one.mean_losses(), seed)
+        chance_right = -of.permuted(one.intensities, one.accuracies(), seed)
         loss, accuracy = of.loss_follows(one, seed), of.accuracy_follows(one, seed)
         step = of.largest_step(one, seed)
         room = Interval(of.LARGEST_STEP - step.value, of.LARGEST_STEP - step.high, of.LARGEST_STEP - step.low, step.n)
@@ -118,7 +119,7 @@ def measure_claim(name: str, graded: Graded, claim: str, seed: int) -> list[Meas
             ("rise of loss (nats)", of.rise(one, seed), 0.0, "the intact model"),
             ("Spearman(intensity, loss)", loss, chance, "permuted intensities"),
             ("Spearman(intensity, loss) above 0.9", loss, of.NEAR_ONE, "the mark for near 1"),
-            ("−Spearman(intensity, accuracy)", accuracy, -chance, "permuted intensities"),
+            ("−Spearman(intensity, accuracy)", accuracy, chance_right, "permuted intensities"),
             ("room below a third of the rise in the largest step", room, 0.0, "none"),
         ):
             difference = Interval(value.value - control, value.low - control, value.high - control, value.n)
@@ -135,11 +136,17 @@ def measure_claim(name: str, graded: Graded, claim: str, seed: int) -> list[Meas
     return found
 
 
-def summary(name: str, graded: Graded, guessing: float, seed: int) -> pd.DataFrame:
-    """Return one row per kind of damage: its range, how the curve goes, and where half of the damage is done."""
+def summary(
+    name: str,
+    graded: Graded,
+    guessing: float,
+    seed: int,
+    damages: Sequence[Damage] = (*MAIN, *DISTRIBUTIONS, *BESIDE, *SIZES),
+) -> pd.DataFrame:
+    """Return a row per kind of damage that was measured: its range, how the curve goes, where half the damage is done."""
     doses = dict(zip(graded.doses["damage"], graded.doses["dose"], strict=True))
     rows: list[dict[str, object]] = []
-    for damage in (*MAIN, *DISTRIBUTIONS, *BESIDE, *SIZES):
+    for damage in damages:
         if damage.label not in set(graded.table["damage"]):
             continue
         one = curve(graded, damage)
@@ -159,7 +166,7 @@ def summary(name: str, graded: Graded, guessing: float, seed: int) -> pd.DataFra
                 "last accuracy": float(one.accuracies()[-1]),
                 "Spearman loss": str(loss),
                 "Spearman accuracy": str(Interval(-accuracy.value, -accuracy.high, -accuracy.low, accuracy.n)),
-                "permuted": of.permuted(one, seed),
+                "permuted": of.permuted(one.intensities, one.mean_losses(), seed),
                 "largest step": str(step),
                 "falls": int((np.diff(means) < 0).sum()),
                 "half damage at": half.value if reached else np.nan,
@@ -198,14 +205,12 @@ def _verdict(claim: str, found: Mapping[str, Graded], guessing: Mapping[str, flo
     measured = [one for name, graded in found.items() for one in measure_claim(name, graded, claim, seed)]
     planted = all(planted_is_noticed(graded, seed) for graded in found.values())
     beside = {"impair-2": _shift_beside, "impair-3": _sites_beside}.get(claim)
-    more = (
-        "" if beside is None else " " + " ".join(beside(name, one, guessing[name], seed) for name, one in found.items())
-    )
+    said = [] if beside is None else [beside(name, one, guessing[name], seed) for name, one in found.items()]
     return Verdict(
         claim=claim,
         statement=STATEMENTS[claim],
         verdict=judge(measured, planted_found=planted),
-        reason=f"{held(measured)} {_not_graded(found, claim, seed)}{more}",
+        reason=f"{held(measured)} {_not_graded(found, claim, seed)} {' '.join(said)}".strip(),
         measurements=tuple(measured),
     )
 
@@ -224,7 +229,7 @@ def _not_graded(found: Mapping[str, Graded], claim: str, seed: int) -> str:
 
 def _shift_beside(name: str, graded: Graded, _: float, seed: int) -> str:
     """Say what the shift of negative noise does without the noise, at its middle intensity."""
-    if SHIFT not in " ".join(graded.table["damage"]):
+    if Damage(SHIFT, BEFORE).label not in set(graded.table["damage"]):
         return ""
     said = []
     for kind in SITES:
@@ -232,13 +237,20 @@ def _shift_beside(name: str, graded: Graded, _: float, seed: int) -> str:
         middle = len(pair[0].intensities) // 2
         rises = [float(one.mean_losses()[middle] - one.mean_losses()[0]) for one in pair]
         said.append(f"{number(rises[0])} against {number(rises[1])} at {kind}")
-    return f"Rise of loss by negative noise against its mean shift alone, middle intensity, {name}: {', '.join(said)}."
+    sizes = []
+    for damage in SIZES:
+        rise, follows = of.rise(curve(graded, damage), seed), of.loss_follows(curve(graded, damage), seed)
+        sizes.append(f"{damage.label}: {number(rise.value)} (Spearman {number(follows.value)})")
+    return (
+        f"Rise of loss by negative noise against its mean shift alone, middle intensity, {name}: {', '.join(said)}. "
+        f"Larger clusters, rise of loss with nothing of the activation left: {'; '.join(sizes)}."
+    )
 
 
 def _sites_beside(name: str, graded: Graded, guessing: float, seed: int) -> str:
     """Compare sites at half damage, in intensity and in dose."""
-    table = summary(name, graded, guessing, seed)
     said = []
+    table = summary(name, graded, guessing, seed, [Damage("gaussian", kind) for kind in SITES])
     for kind in SITES:
         row = table[table["damage"] == Damage("gaussian", kind).label].iloc[0]
         said.append(f"{number(float(row['half damage at']))} (dose {number(float(row['dose at half']))}) at {kind}")

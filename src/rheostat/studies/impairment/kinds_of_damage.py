@@ -45,7 +45,7 @@ class Damage:
     def label(self) -> str:
         """How tables and figures call it."""
         noise = self.mode if self.distribution == "normal" else f"{self.mode} {self.distribution}"
-        part = "everything" if self.share == 1 else f"{self.share:.0%} of units"
+        part = "everything" if self.share == 1 else f"{100 * self.share:g} % of units"
         return f"{noise} at {self.kind}, {part}" + ("" if self.relative else ", absolute")
 
     def plan(self, model: Model, scale: Activations | None, intensity: float, *, seed: int, draw: int) -> Plan:

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from rheostat.base.shapes import Profile
 from rheostat.data.inflections import giveaways
 from rheostat.impairment.fair_chance import LEAST_PROBABILITY
 from rheostat.metrics.statistics import Interval, Values, bootstrap_weights
@@ -24,23 +23,12 @@ def part(context: Context) -> Part:
     asked = {model.name: fair_prompts(context, model, n, part="measure").table for model in context.models}
     counts = pd.concat([counts_of(name, table, context.seed) for name, table in asked.items()], ignore_index=True)
     examples = pd.concat([_examples(name, table) for name, table in asked.items()], ignore_index=True)
-    figure = Profile(
-        name="topic-baselines",
-        title="Loss on the keyword, intact, per topic",
-        x_label="topic",
-        y_label="mean loss per token (nats)",
-        table=counts.rename(columns={"topic": "x", "loss": "value", "loss_low": "low", "loss_high": "high"})[
-            ["x", "value", "low", "high", "model"]
-        ].rename(columns={"model": "series"}),
-        note=f"n = {n} kept prompts per topic and model; 95 % bootstrap intervals over articles.",
-    )
     section = Section(
         heading="Prompts that lead up to a topic's keywords",
         text=_text(asked, counts),
-        figures=(figure.name,),
         tables=("prompts", "prompt-examples"),
     )
-    return Part((section,), {"prompts": counts, "prompt-examples": examples}, (figure,))
+    return Part((section,), {"prompts": counts, "prompt-examples": examples})
 
 
 def counts_of(name: str, table: pd.DataFrame, seed: int) -> pd.DataFrame:
