@@ -39,6 +39,7 @@ def test_kept_are_the_prompts_whose_first_token_is_likely_enough() -> None:
     assert 0 < sum(kept) < len(kept)
     assert list(found.table["first_loss"]) == pytest.approx([-math.log(one) for one in probabilities], rel=1e-5)
     assert [len(task) for task in found.tasks] == list(found.table[found.table["fair"]].groupby("topic").size())
+    assert list(found.prompts) == [one for one, fair in zip(asked, kept, strict=True) if fair]
     first = found.tasks[0].items[0]
     assert first.group.startswith("one/")
     assert first.answer.startswith(" ")

@@ -39,6 +39,16 @@ class FairPrompts:
     giveaways, how many words of the prompt give the keyword away (0)."""
 
     @property
+    def prompts(self) -> tuple[KeywordPrompt, ...]:
+        """Those that are kept, for asking another network about them."""
+        kept = self.table[self.table["fair"].astype(bool)]
+        names = ("topic", "prompt", "keyword", "article")
+        return tuple(
+            KeywordPrompt(*map(str, own), passage=int(passage))
+            for *own, passage in zip(*(kept[name] for name in (*names, "passage")), strict=True)
+        )
+
+    @property
     def tasks(self) -> tuple[Task, ...]:
         """One per topic, of the prompts that are kept; an item's group is its article."""
         kept = self.table[self.table["fair"].astype(bool)]

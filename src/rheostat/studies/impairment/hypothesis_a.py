@@ -143,7 +143,7 @@ def summary(
     seed: int,
     damages: Sequence[Damage] = (*MAIN, *DISTRIBUTIONS, *BESIDE, *SIZES),
 ) -> pd.DataFrame:
-    """Return a row per kind of damage that was measured: its range, how the curve goes, where half the damage is done."""
+    """Return a row per kind of damage that was measured: its range, how the curve goes, where half of it is done."""
     doses = dict(zip(graded.doses["damage"], graded.doses["dose"], strict=True))
     rows: list[dict[str, object]] = []
     for damage in damages:
