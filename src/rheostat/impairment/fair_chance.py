@@ -42,11 +42,9 @@ class FairPrompts:
     def prompts(self) -> tuple[KeywordPrompt, ...]:
         """Those that are kept, for asking another network about them."""
         kept = self.table[self.table["fair"].astype(bool)]
-        names = ("topic", "prompt", "keyword", "article")
-        return tuple(
-            KeywordPrompt(*map(str, own), passage=int(passage))
-            for *own, passage in zip(*(kept[name] for name in (*names, "passage")), strict=True)
-        )
+        texts = [map(str, kept[name]) for name in ("topic", "prompt", "keyword", "article")]
+        passages = map(int, kept["passage"])
+        return tuple(KeywordPrompt(*own) for own in zip(*texts, passages, strict=True))
 
     @property
     def tasks(self) -> tuple[Task, ...]:

@@ -33,7 +33,7 @@ N_MAIN, N_BESIDE, N_PILOT = 16, 8, 1
 N_QUICK, QUICK_TOPICS = 1, 3
 N_DRAWS, N_DRAWS_QUICK = 16, 3
 """Of the noise; every article is measured under one of them."""
-PILOT, PILOT_QUICK = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0), (0.5, 2.0, 8.0, 32.0)
+PILOT, PILOT_QUICK = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0), (0.25, 1.0, 4.0, 16.0)
 """Intensities that the pilot tries."""
 INTACT = ""
 MAIN_SUITE = "main"
