@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rheostat.base.errors import RheostatError
     from rheostat.capture.activations import Activations
+    from rheostat.data.articles import read_articles
+    from rheostat.data.keyword_prompts import keyword_prompts
     from rheostat.directions.activation_addition import PromptVector, prompt_vectors
     from rheostat.directions.clusters import find_clusters
     from rheostat.directions.correlation import correlate
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from rheostat.edit.projection import Piecewise, Project
     from rheostat.edit.source import FromPrompt
     from rheostat.engine.cells import Cell, patching_cells
+    from rheostat.impairment.fair_chance import fair_chance
     from rheostat.lenses.logit import LogitLens
     from rheostat.metrics.divergence import KLToClean
     from rheostat.metrics.loss import Loss
@@ -96,33 +99,36 @@ _HOMES = {
     "block_taps": "rheostat.models.anatomy",
     "causal_trace": "rheostat.tracing.causal_tracing",
     "combined_cells": "rheostat.sweeps.grids",
+    "compare_oversight": "rheostat.steering.oversight",
+    "correlate": "rheostat.directions.correlation",
     "extracted_tokens": "rheostat.tracing.extraction",
+    "fair_chance": "rheostat.impairment.fair_chance",
+    "find_clusters": "rheostat.directions.clusters",
     "fit_directions": "rheostat.directions.fit",
     "fit_directions_from_texts": "rheostat.directions.fit",
     "fit_erasures": "rheostat.directions.erasure",
+    "keyword_prompts": "rheostat.data.keyword_prompts",
     "load": "rheostat.model",
     "measure": "rheostat.metrics.measure",
+    "monitor": "rheostat.steering.monitor",
     "patch_activations": "rheostat.tracing.activation_patching",
     "patching_cells": "rheostat.engine.cells",
     "prompt_vectors": "rheostat.directions.activation_addition",
+    "read_articles": "rheostat.data.articles",
+    "read_concept": "rheostat.directions.scores",
     "read_pairs": "rheostat.directions.pairs",
     "run_study": "rheostat.studies.run",
     "scaling_cells": "rheostat.sweeps.grids",
+    "separate": "rheostat.directions.detection",
     "steer": "rheostat.steering.steer",
     "steering_plan": "rheostat.steering.plan",
     "strength_for": "rheostat.steering.budget",
     "summarise": "rheostat.sweeps.summary",
     "targets": "rheostat.sweeps.targets",
+    "threshold_for": "rheostat.steering.threshold",
     "token_roles": "rheostat.tracing.attention_knockout",
     "windows": "rheostat.sweeps.targets",
     "write_record": "rheostat.report.folder",
-    "read_concept": "rheostat.directions.scores",
-    "separate": "rheostat.directions.detection",
-    "correlate": "rheostat.directions.correlation",
-    "find_clusters": "rheostat.directions.clusters",
-    "monitor": "rheostat.steering.monitor",
-    "threshold_for": "rheostat.steering.threshold",
-    "compare_oversight": "rheostat.steering.oversight",
 }
 
 __all__ = [
@@ -166,16 +172,19 @@ __all__ = [
     "compare_oversight",
     "correlate",
     "extracted_tokens",
+    "fair_chance",
     "find_clusters",
     "fit_directions",
     "fit_directions_from_texts",
     "fit_erasures",
+    "keyword_prompts",
     "load",
     "measure",
     "monitor",
     "patch_activations",
     "patching_cells",
     "prompt_vectors",
+    "read_articles",
     "read_concept",
     "read_pairs",
     "run_study",

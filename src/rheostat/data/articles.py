@@ -19,6 +19,10 @@ class Article:
     name: str
     """Its own: where it stands."""
     text: str
+    """Without a title; breaks of lines become spaces."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", " ".join(self.text.split()))
 
 
 def bbc_articles() -> tuple[Article, ...]:
@@ -58,7 +62,7 @@ def read_articles(path: str | Path) -> tuple[Article, ...]:
 def _of_folder(place: Path) -> Iterable[Article]:
     for path in sorted(place.glob("*/*.txt")):
         try:
-            text = " ".join(path.read_text(encoding="utf-8-sig").split())
+            text = path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise FileNotUsable(f"{path} cannot be read as text: {error}") from error
         yield Article(path.parent.name, f"{path.parent.name}/{path.name}", text)
@@ -78,7 +82,7 @@ def _of_jsonl(place: Path) -> Iterable[Article]:
             raise FileNotUsable(f"{place}, line {number} is no JSON ({error.msg}). {_LINE}") from error
         if not isinstance(fields, dict) or not all(isinstance(fields.get(name), str) for name in (TOPIC, TEXT)):
             raise FileNotUsable(f"{place}, line {number} has no texts {TOPIC!r} and {TEXT!r}. {_LINE}")
-        yield Article(fields[TOPIC], f"{fields[TOPIC]}/line {number}", " ".join(fields[TEXT].split()))
+        yield Article(fields[TOPIC], f"{fields[TOPIC]}/line {number}", fields[TEXT])
 
 
 _LINE = 'Each line holds one article: {"topic": …, "text": …}.'

@@ -7,13 +7,14 @@ which begins the next, so that a sweep can run them as one row.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 
 from rheostat.base.errors import BadArgument, TooLittleText
 from rheostat.data.articles import Article
 from rheostat.data.inflections import giveaways
-from rheostat.data.keywords import occurrences, topic_keywords
+from rheostat.data.keywords import Occurrence, occurrences, topic_keywords
 
 SENTENCE_END = re.compile(r"(?<=[a-z0-9%)][.!?])\s+(?=[A-Z\"£$])|(?<=[.!?]\")\s+(?=[A-Z\"£$])")
 """Where a sentence ends: not after `U.S.` or an initial."""
@@ -109,22 +110,24 @@ def passages_of(
 
     Passages do not overlap.
     """
-    sentences = sentences_of(article.text)
+    text = article.text
+    ends = list(accumulate(len(sentence) + 1 for sentence in sentences_of(text)))
+    starts = [0, *ends[:-1]]
+    marked = [one for one in occurrences(text) if one.words.lower() in keywords]
     passages: list[tuple[KeywordPrompt, ...]] = []
     first = 0
-    while first < len(sentences):
-        passage = " ".join(sentences[first : first + SENTENCES])
-        places = _places(passage, keywords)[:per_passage]
+    while first < len(starts):
+        start, end = starts[first], ends[min(first + SENTENCES, len(ends)) - 1]
+        here = [one for one in marked if start <= one.start < end]
+        places = _led_up_to(text, start, here, per_passage)
         passages.append(
             tuple(
-                KeywordPrompt(article.topic, passage[: start - 1], keyword, article.name, len(passages))
-                for start, keyword in places
+                KeywordPrompt(article.topic, text[start : one.start - 1], one.words, article.name, len(passages))
+                for one in places
             )
         )
-        last = places[-1][0] if places else 0
-        while first < len(sentences) and last >= 0:  # go on behind the sentence of the last keyword
-            last -= len(sentences[first]) + 1
-            first += 1
+        last = places[-1].start if places else start
+        first = next(place for place, end in enumerate(ends) if end > last) + 1  # behind the last keyword's sentence
     return sorted(filter(None, passages), key=len, reverse=True)
 
 
@@ -139,21 +142,19 @@ def sentences_of(text: str) -> list[str]:
     return found
 
 
-def _places(passage: str, keywords: frozenset[str]) -> list[tuple[int, str]]:
-    """Return start and text of the keywords that a prompt may lead up to; none lies in another."""
-    found: list[tuple[int, str]] = []
-    free_from = 0
-    for one in occurrences(passage):
-        before = passage[: one.start]
-        if (
-            one.start >= free_from
-            and one.words.lower() in keywords
-            and before.endswith(" ")
-            and LEAST_WORDS <= len(before.split()) <= MOST_WORDS
-            and not giveaways(before, one.words)
-        ):
-            found.append((one.start, one.words))
-            free_from = one.start + len(one.words)
+def _led_up_to(text: str, start: int, marked: Sequence[Occurrence], most: int) -> list[Occurrence]:
+    """Return the keywords that a prompt from `start` may lead up to; none lies in another."""
+    found: list[Occurrence] = []
+    free_from = start
+    for one in marked:
+        before = text[start : one.start]
+        n_words = len(before.split())
+        if len(found) == most or n_words > MOST_WORDS:
+            break
+        if one.start < free_from or n_words < LEAST_WORDS or before[-1] != " " or giveaways(before, one.words):
+            continue
+        found.append(one)
+        free_from = one.start + len(one.words)
     return found
 
 

@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -53,7 +54,8 @@ class Occurrence:
     """As they stand there."""
 
 
-def occurrences(text: str) -> list[Occurrence]:
+@lru_cache(maxsize=4096)
+def occurrences(text: str) -> tuple[Occurrence, ...]:
     """Return the content words of a text and the names of two words (both with a capital), in order."""
     found: list[Occurrence] = []
     before: re.Match[str] | None = None
@@ -65,7 +67,7 @@ def occurrences(text: str) -> list[Occurrence]:
         if len(word) >= SHORTEST and word.lower() not in STOP_WORDS:
             found.append(Occurrence(match.start(), word))
         before = match
-    return sorted(found, key=lambda one: (one.start, -len(one.words)))
+    return tuple(sorted(found, key=lambda one: (one.start, -len(one.words))))
 
 
 def topic_keywords(articles: Sequence[Article], *, most: int = 200) -> dict[str, tuple[Keyword, ...]]:

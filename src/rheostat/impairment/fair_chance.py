@@ -20,8 +20,8 @@ from rheostat.sweeps.sweep import sweep
 
 LEAST_PROBABILITY = 0.01
 """Of the keyword's first token, by the intact network."""
-CHUNK = 40
-"""Prompts of each topic that are asked at a time."""
+ASKED_FOR_ONE = 2
+"""Prompts that are asked at a time for each one that is still wanted."""
 
 COLUMNS = (
     "topic", "prompt", "keyword", "article", "passage", "answer_tokens", "first_loss", "loss", "right", "fair",
@@ -37,6 +37,14 @@ class FairPrompts:
     """A row per prompt that was asked, those that were dropped too: topic, prompt, keyword, article, passage,
     answer_tokens, first_loss (of the keyword's first token, nats), loss (mean over its tokens), right, fair (kept), and
     giveaways, how many words of the prompt give the keyword away (0)."""
+
+    @property
+    def prompts(self) -> tuple[KeywordPrompt, ...]:
+        """Those that are kept, for asking another network about them."""
+        kept = self.table[self.table["fair"].astype(bool)]
+        texts = [map(str, kept[name]) for name in ("topic", "prompt", "keyword", "article")]
+        passages = map(int, kept["passage"])
+        return tuple(KeywordPrompt(*own) for own in zip(*texts, passages, strict=True))
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -74,15 +82,16 @@ def fair_chance(
     kept = dict.fromkeys(waiting, 0)
     tables = []
     while waiting:
-        size = max(len(own) for own in waiting.values()) if n_per_topic is None else CHUNK
-        chunk = [prompt for own in waiting.values() for prompt in own[:size]]
-        table = _asked(network, chunk, least_probability, progress)
-        if n_per_topic is not None:
-            table = _up_to(table, {topic: n_per_topic - n for topic, n in kept.items()})
+        n_wanted = {
+            topic: len(own) if n_per_topic is None else n_per_topic - kept[topic] for topic, own in waiting.items()
+        }
+        chunk = {topic: own[: ASKED_FOR_ONE * n_wanted[topic]] for topic, own in waiting.items()}
+        table = _asked(network, [prompt for own in chunk.values() for prompt in own], least_probability, progress)
+        table = _up_to(table, n_wanted)
         tables.append(table)
         for topic, own in list(waiting.items()):
             kept[topic] += int(table["fair"][table["topic"] == topic].sum())
-            waiting[topic] = own[size:]
+            waiting[topic] = own[len(chunk[topic]) :]
             if not waiting[topic] or kept[topic] == n_per_topic:
                 del waiting[topic]
     return FairPrompts(pd.concat(tables, ignore_index=True))

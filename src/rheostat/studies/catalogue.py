@@ -69,5 +69,13 @@ STUDIES: dict[str, StudyCard] = {
             minutes="35 / 5",
             home="rheostat.studies.repe:STUDY",
         ),
+        StudyCard(
+            name="impairment",
+            title="Graded damage: how abilities break, whether a topic has its own units, and which of two models is "
+            "sturdier",
+            source="Helm-Burger, “Progress report 7” (LessWrong, 2022)",
+            minutes="over 60 / 3",
+            home="rheostat.studies.impairment:STUDY",
+        ),
     )
 }

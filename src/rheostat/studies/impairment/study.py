@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 
+from rheostat.studies.impairment import hypothesis_a, prompts
 from rheostat.studies.part import Part, run_parts
 from rheostat.studies.study import Context, Findings, Study
 
-PARTS: tuple[Callable[[Context], Part], ...] = ()
-CLAIMS: dict[str, str] = {}
+PARTS: tuple[Callable[[Context], Part], ...] = (prompts.part, hypothesis_a.part)
+CLAIMS: dict[str, str] = {**hypothesis_a.STATEMENTS}
 
 
 def run(context: Context) -> Findings:

@@ -16,6 +16,8 @@ Half = Literal["find", "measure"]
 HALVES: tuple[Half, ...] = ("find", "measure")
 CANDIDATES = 5
 """Prompts that are asked at most for each one that is wanted."""
+MEASURED, MEASURED_QUICK = 150, 4
+"""Prompts of each topic that are kept for measuring."""
 
 
 def topic_tasks(context: Context, model: Model, n_per_topic: int, *, part: Half) -> tuple[Task, ...]:
@@ -27,11 +29,17 @@ def topic_tasks(context: Context, model: Model, n_per_topic: int, *, part: Half)
         n_per_topic: prompts of each topic.
         part: `find`, from articles for finding clusters, or `measure`, from the others, for measuring damage.
     """
-    return fair_prompts(context, model, n_per_topic, part=part).tasks
+    found = fair_prompts(context, model, n_per_topic, part=part).tasks
+    return tuple(Task(task.name, task.items[:n_per_topic]) for task in found)
 
 
 def fair_prompts(context: Context, model: Model, n_per_topic: int, *, part: Half) -> FairPrompts:
-    """Return the prompts of `topic_tasks` with what was dropped."""
+    """Return the prompts of `topic_tasks` with what was dropped.
+
+    For measuring, a full run always asks for 150 of each topic, so that all parts of the study draw on one choice.
+    """
+    if part == "measure":
+        n_per_topic = max(n_per_topic, MEASURED_QUICK if context.quick else MEASURED)
     prompts = candidates(part, seed=context.seed, most=CANDIDATES * n_per_topic)
     text = "\n".join(f"{one.prompt} {one.keyword}" for one in prompts)
     params = step_params(
