@@ -1,8 +1,9 @@
 """Activation difference: |mean on the topic's items − mean on other topics' items| / pooled standard deviation.
 
-Of activations at the tokens that predict the answer, averaged within an item. The size of the difference counts and not its sign:
-which way a unit of a gated MLP, or a coordinate, points is arbitrary. (The difference of class means is that of Marks
-and Tegmark 2023, arXiv:2310.06824, coordinate by coordinate.) Says nothing of whether the model uses the unit.
+Of activations at the tokens that predict the answer, averaged within an item. The size of the difference counts and
+not its sign: which way a unit of a gated MLP, or a coordinate, points is arbitrary. (The difference of class means is
+that of Marks and Tegmark 2023, arXiv:2310.06824, coordinate by coordinate.) Says nothing of whether the model uses
+the unit.
 """
 
 from collections.abc import Sequence

@@ -24,8 +24,8 @@ from rheostat.neurons.methods.method import Method, Scores
 from rheostat.neurons.observation import Asked, Observation
 from rheostat.sweeps.sweep import sweep
 
-SCREENED = 0.04
-N_ITEMS = 8
+SCREENED = 0.03
+N_ITEMS = 5
 
 
 def score(network: Network, target: Observation, others: Sequence[Observation]) -> Scores:

@@ -1,14 +1,14 @@
 """A planted network in which each topic has units of its own, so that specific damage is known to be there.
 
-Word-level, three blocks, attention nearly nothing. A prompt ends in a cue of its topic. In block 0 the topic's units see
-the cue and write the topic's feature; in block 1 its writers fire where cue *and* feature are there and write the
-topic's keywords. So damage to a topic's units in block 0, be it noise or shrinking, reaches no prompt of another topic:
-their writers see no cue. All other weights are small and random.
+Word-level, three blocks, attention nearly nothing. A prompt ends in a cue of its topic. In block 0 the topic's units
+see the cue and write the topic's feature; in block 1 its writers fire where cue *and* feature are there and write the
+topic's keywords. So damage to a topic's units in block 0, be it noise or shrinking, reaches no prompt of another
+topic: the writers that read it see no cue of theirs. All other weights are small and random.
 """
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from rheostat.impairment.task import Item, Task
@@ -19,12 +19,14 @@ N_CUES = 4
 """Cues of a topic, and keywords: any cue may be followed by any keyword."""
 UNITS_PER_TOPIC = 2
 """In block 0, and as many writers in block 1."""
-D_MLP, D_MODEL, N_SPECIAL, D_VOCAB = 100, 80, 4, 64
+SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
+N_SPECIAL = len(SPECIAL)
+D_MLP, D_MODEL, D_VOCAB = 200, 80, 64
 FEATURE = D_VOCAB
 """Coordinate of the first topic's feature; below it stand the words', one each."""
 CONSTANT = 4.0
 """Last coordinate of every word: it makes up most of a state's length, so that norms leave the rest nearly linear."""
-SMALL = 0.03
+SMALL = 0.02
 """Spread of the weights that mean nothing."""
 
 
@@ -60,14 +62,15 @@ def planted_units(topic: str) -> tuple[int, ...]:
 
 
 def planted_tasks(n_per_topic: int, *, seed: int) -> tuple[Task, ...]:
-    """Return prompts of three random words and a cue, with a keyword of the cue's topic as answer."""
+    """Return prompts of one to six random words and a cue, with a keyword of the cue's topic as answer."""
     rng = np.random.default_rng(seed)
     tasks = []
     for topic in TOPICS:
         cues, keywords = _words(topic)
         items = []
         for number in range(n_per_topic):
-            words = [*rng.integers(N_SPECIAL + 2 * N_CUES * len(TOPICS), D_VOCAB, size=3), rng.choice(cues)]
+            others = rng.integers(N_SPECIAL + 2 * N_CUES * len(TOPICS), D_VOCAB, size=rng.integers(1, 7))
+            words = [*others, rng.choice(cues)]
             prompt = " ".join(f"w{word}" for word in words)
             items.append(Item(prompt, f" w{rng.choice(keywords)}", group=f"{topic} {number}"))
         tasks.append(Task(topic, tuple(items)))
@@ -104,10 +107,9 @@ def _words(topic: str) -> tuple[list[int], list[int]]:
 
 
 def _tokenizer() -> PreTrainedTokenizerFast:
-    special = {"<pad>": 0, "<bos>": 1, "<eos>": 2, "<unk>": 3}
-    words = special | {f"w{number}": number for number in range(N_SPECIAL, D_VOCAB)}
-    tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
+    special = [AddedToken(one, special=True) for one in SPECIAL]
+    words = {one: place for place, one in enumerate([*SPECIAL, *(f"w{number}" for number in range(4, D_VOCAB))])}
+    tokenizer = Tokenizer(models.WordLevel(words, SPECIAL[-1]))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>", unk_token="<unk>"
-    )
+    tokenizer.add_special_tokens(special)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer)

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 
+from rheostat.studies.impairment import topic_bound
 from rheostat.studies.part import Part, run_parts
 from rheostat.studies.study import Context, Findings, Study
 
-PARTS: tuple[Callable[[Context], Part], ...] = ()
-CLAIMS: dict[str, str] = {}
+PARTS: tuple[Callable[[Context], Part], ...] = (topic_bound.run,)
+CLAIMS: dict[str, str] = {topic_bound.CLAIM: topic_bound.STATEMENT}
 
 
 def run(context: Context) -> Findings:
