@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -16,6 +16,7 @@ from rheostat.models.network import Network
 from rheostat.sites.site import resolve
 
 
+@runtime_checkable
 class Asked(Protocol):
     """Prompts with answers in a network's tokens, such as `impairment.task.ask` returns."""
 

@@ -32,8 +32,8 @@ PLANTED = "planted network"
 
 INTRODUCTION = (
     f"Each topic's cluster holds {100 * SHARE:g} % of every block's units, found on one half of the articles; damage "
-    "is measured on prompts of the other half, the shortest that the model has a fair chance on. The intensity is chosen "
-    f"for each ranking and mode so that the loss rises by about {TARGET} nats over all topics together, where the mode "
+    "is measured on prompts of the other half, the shortest that the model has a fair chance on. The intensity is "
+    f"chosen for each ranking and mode so that the loss rises by about {TARGET} nats over all topics together, where the mode "
     "reaches that: shrinking a random cluster to nothing may not. `reached_by` is the share of all assignments of a "
     "ranking's clusters to topics that reach the true one's statistic: another control, of equal damage and importance."
 )
