@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rheostat.edit.projection import Piecewise, Project
     from rheostat.edit.source import FromPrompt
     from rheostat.engine.cells import Cell, patching_cells
+    from rheostat.impairment.rank_units import rank_units
     from rheostat.lenses.logit import LogitLens
     from rheostat.metrics.divergence import KLToClean
     from rheostat.metrics.loss import Loss
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from rheostat.metrics.tokens import LogitDifference, Probability, Rank
     from rheostat.model import Model, load
     from rheostat.models.anatomy import Anatomy, block_taps
+    from rheostat.neurons.cluster import Cluster
+    from rheostat.neurons.ranking import Ranking, random_ranking
     from rheostat.report.folder import write_record
     from rheostat.sites.positions import Positions
     from rheostat.sites.site import Site
@@ -63,6 +66,7 @@ _HOMES = {
     "Add": "rheostat.edit.arithmetic",
     "Anatomy": "rheostat.models.anatomy",
     "Cell": "rheostat.engine.cells",
+    "Cluster": "rheostat.neurons.cluster",
     "ContrastPair": "rheostat.directions.pairs",
     "CutAttention": "rheostat.edit.knockout",
     "Direction": "rheostat.directions.direction",
@@ -83,6 +87,9 @@ _HOMES = {
     "Probability": "rheostat.metrics.tokens",
     "Project": "rheostat.edit.projection",
     "PromptVector": "rheostat.directions.activation_addition",
+    "Ranking": "rheostat.neurons.ranking",
+    "random_ranking": "rheostat.neurons.ranking",
+    "rank_units": "rheostat.impairment.rank_units",
     "Rank": "rheostat.metrics.tokens",
     "Replace": "rheostat.edit.patching",
     "RheostatError": "rheostat.base.errors",
@@ -130,6 +137,7 @@ __all__ = [
     "Add",
     "Anatomy",
     "Cell",
+    "Cluster",
     "ContrastPair",
     "CutAttention",
     "Direction",
@@ -151,6 +159,7 @@ __all__ = [
     "Project",
     "PromptVector",
     "Rank",
+    "Ranking",
     "Replace",
     "RheostatError",
     "Scale",
@@ -176,6 +185,8 @@ __all__ = [
     "patch_activations",
     "patching_cells",
     "prompt_vectors",
+    "random_ranking",
+    "rank_units",
     "read_concept",
     "read_pairs",
     "run_study",

@@ -1,4 +1,4 @@
-"""What holds for every ranking: order and batches of items do not matter, shares are shares, what is saved is loaded."""
+"""What holds for every ranking: order and batches of items do not matter, shares are shares, saved is loaded."""
 
 from dataclasses import replace
 

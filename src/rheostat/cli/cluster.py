@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from rheostat.model import Model
     from rheostat.neurons.cluster import Cluster
 
-EXAMPLE = "Example: rheostat cluster smollm2-135m-instruct --topic sport --prompts 8 --out sport.json --html sport.html"
+EXAMPLE = (
+    "Example: rheostat cluster smollm2-135m-instruct --topic sports --prompts 8 --out sports.json --html sports.html"
+)
 
 
 def command(
     model: Annotated[str, typer.Argument(help="Built-in name, hub name, folder or .gguf file.")],
-    topic: Annotated[str, typer.Option(help="Of BBC News: business, entertainment, politics, sport, tech; or yours.")],
+    topic: Annotated[str, typer.Option(help="Of BBC News: business, entertainment, politics, sports, tech; or yours.")],
     method: Annotated[
         Literal[
             "attribution",

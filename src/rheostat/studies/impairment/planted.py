@@ -14,7 +14,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from rheostat.impairment.task import Item, Task
 from rheostat.model import Model, load
 
-TOPICS = tuple(f"planted {letter}" for letter in "abcde")
+TOPICS = tuple("abcde")
 N_CUES = 4
 """Cues of a topic, and keywords: any cue may be followed by any keyword."""
 UNITS_PER_TOPIC = 2

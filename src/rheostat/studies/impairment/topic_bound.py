@@ -25,17 +25,27 @@ CLAIM = "impair-4"
 STATEMENT = "Damaging the cluster of one topic hurts all topics alike: no topic specificity"
 SHARE = 0.02
 """Of each block's units."""
-USEFUL = TARGET / 2
-"""Nats that the own topic must suffer beyond the others for an effect of useful size."""
+USEFUL = TARGET
+"""Nats that the own topic suffers beyond the others in an effect of useful size: about twice what the others do."""
 PLANTED = "planted network"
+SHORT = {
+    "attribution": "attribution",
+    "attribution_difference": "attr.diff",
+    "activation_difference": "act.diff",
+    "indirect_effect": "indirect",
+    "predictivity": "predict",
+    RANDOM: "random",
+}
+"""Names of rankings in figures."""
 
 
 INTRODUCTION = (
     f"Each topic's cluster holds {100 * SHARE:g} % of every block's units, found on one half of the articles; damage "
     "is measured on prompts of the other half, the shortest that the model has a fair chance on. The intensity is "
-    f"chosen for each ranking and mode so that the loss rises by about {TARGET} nats over all topics together, where the mode "
-    "reaches that: shrinking a random cluster to nothing may not. `reached_by` is the share of all assignments of a "
-    "ranking's clusters to topics that reach the true one's statistic: another control, of equal damage and importance."
+    f"chosen for each ranking and mode so that the loss rises by about {TARGET} nats over all topics together, where "
+    "the mode reaches that: shrinking a random cluster to nothing may not. `reached_by` is the share of all "
+    "assignments of a ranking's clusters to topics that reach the true one's statistic: another control, of equal "
+    "damage and importance."
 )
 
 
@@ -295,10 +305,11 @@ def _specificity_figure(one: Measured, table: pd.DataFrame, number_of: int) -> F
     cells = pd.DataFrame(
         {
             "x": here["mode"],
-            "y": here["ranking"],
+            "y": here["ranking"].map(SHORT),
             "value": here["own_less_others"] - here["random"],
             "text": [
-                f"{row.own_less_others - row.random:.2f} [{row.low:.2f}, {row.high:.2f}]" for row in here.itertuples()
+                f"{row.own_less_others - row.random:.2f}{'' if row.low <= 0 <= row.high else ' *'}"
+                for row in here.itertuples()
             ],
         }
     )
@@ -311,8 +322,8 @@ def _specificity_figure(one: Measured, table: pd.DataFrame, number_of: int) -> F
         table=cells,
         centre=0.0,
         note="Rise of the loss on the topic's own prompts less the mean of the others', mean over topics, at matched "
-        "overall damage where the mode reaches it; minus random clusters of equal size; 95 % bootstrap intervals over "
-        f"{here['n_articles'].iloc[0]} articles and the random clusters.",
+        "overall damage where the mode reaches it; minus random clusters of equal size. *: the 95 % bootstrap interval "
+        f"over {here['n_articles'].iloc[0]} articles and the random clusters excludes 0.",
     )
 
 
@@ -320,8 +331,8 @@ def _rises_figure(one: Measured, rises: pd.DataFrame, number_of: int) -> Figure:
     here = rises[rises["where"] == one.label]
     cells = pd.DataFrame(
         {
-            "x": here["mode"] + ": " + here["prompts"],
-            "y": here["ranking"] + ": " + here["cluster"],
+            "x": here["mode"].str[:5] + " " + here["prompts"].str[:5],
+            "y": here["ranking"].map(SHORT) + " " + here["cluster"].str[:5],
             "value": here["rise"],
         }
     )
