@@ -1,6 +1,7 @@
 """A ranking's cluster as a table and as a figure, block by block."""
 
 import pandas as pd
+import torch
 
 from rheostat.base.shapes import Grid
 from rheostat.neurons.ranking import Ranking
@@ -20,7 +21,7 @@ def cluster_table(ranking: Ranking, share: float) -> pd.DataFrame:
         scores = ranking.scores[block]
         spread = float(scores.std(correction=0))
         standard = (scores - scores.mean()) / spread if spread > 0 else scores * 0
-        ordered = sorted(units, key=lambda unit, scores=scores: (-float(scores[unit]), unit))
+        ordered = [units[place] for place in torch.argsort(-scores[list(units)], stable=True).tolist()]
         rows += [
             (block, place, unit, float(scores[unit]), float(standard[unit])) for place, unit in enumerate(ordered, 1)
         ]

@@ -152,7 +152,8 @@ def shortest(tasks: Sequence[Task], n: int) -> tuple[Task, ...]:
     """Return the n shortest items of every task, in their order."""
     found = []
     for task in tasks:
-        chosen = sorted(range(len(task)), key=lambda place, task=task: len(task.items[place].prompt))[:n]
+        lengths = [len(item.prompt) for item in task.items]
+        chosen = sorted(range(len(task)), key=lengths.__getitem__)[:n]
         found.append(Task(task.name, tuple(task.items[place] for place in sorted(chosen))))
     return tuple(found)
 
@@ -196,7 +197,7 @@ def judged(found: Sequence[Measured], planted: Sequence[Measured], seed: int) ->
     sections = (
         Section(
             "Is damage to a topic's cluster specific to the topic?",
-            _text(table, found),
+            _text(table),
             figures=tuple(figure.name for figure in figures if figure.name.startswith(("specificity", "rises"))),
             tables=("specificity", "specificity-by-topic", "rises"),
         ),
@@ -308,8 +309,8 @@ def _specificity_figure(one: Measured, table: pd.DataFrame, number_of: int) -> F
             "y": here["ranking"].map(SHORT),
             "value": here["own_less_others"] - here["random"],
             "text": [
-                f"{row.own_less_others - row.random:.2f}{'' if row.low <= 0 <= row.high else ' *'}"
-                for row in here.itertuples()
+                f"{row['own_less_others'] - row['random']:.2f}{'' if row['low'] <= 0 <= row['high'] else ' *'}"
+                for row in here.to_dict("records")
             ],
         }
     )
@@ -353,21 +354,21 @@ def _overlap_figure(one: Measured, number_of: int) -> Figure:
     return overlap_profile(one.clusters, name=f"cluster-overlap-{number_of}", note=note)
 
 
-def _text(table: pd.DataFrame, found: Sequence[Measured]) -> str:
+def _text(table: pd.DataFrame) -> str:
     said = [INTRODUCTION]
     for (model, kind), own in table.groupby(["model", "kind"], sort=False):
         parts = [
-            f"{row.ranking}, {row.mode}: {number(row.own_less_others)} against {number(row.random)} "
-            f"[{number(row.low)}, {number(row.high)}] at an overall rise of {number(row.overall)}"
-            for row in own.itertuples()
+            f"{row['ranking']}, {row['mode']}: {number(row['own_less_others'])} against {number(row['random'])} "
+            f"[{number(row['low'])}, {number(row['high'])}] at an overall rise of {number(row['overall'])}"
+            for row in own.to_dict("records")
         ]
         said.append(f"{model}, {kind} (difference's interval in brackets, nats): {'; '.join(parts)}.")
     return "\n\n".join(said)
 
 
 def _overlap_text(table: pd.DataFrame) -> str:
-    means = table.groupby(["where", "ranking"], sort=False)["jaccard"].mean()
-    said = "; ".join(f"{where}, {ranking}: {value:.3f}" for (where, ranking), value in means.items())
+    means = table.groupby(["where", "ranking"], sort=False)["jaccard"].mean().reset_index()
+    said = "; ".join(f"{row['where']}, {row['ranking']}: {row['jaccard']:.3f}" for row in means.to_dict("records"))
     return f"Mean Jaccard index of the clusters of two topics (of two random clusters as the control): {said}."
 
 
