@@ -36,7 +36,7 @@ def score(network: Network, target: Observation, others: Sequence[Observation]) 
         block: each.argsort(descending=True, stable=True)[: n_of_share(SCREENED, len(each))].sort().values
         for block, each in estimates.items()
     }
-    measured = measured_effects(network, target.asked, target.kind, screened, means)
+    measured = measured_effects(network, target.asked, target.kind, screened, means, n_items=N_ITEMS)
     found = {}
     for block, each in estimates.items():
         below = each - each.max() + measured[block].min() - each.abs().max().clamp(min=1e-12)
@@ -59,7 +59,7 @@ def measured_effects(
     units: Mapping[int, Tensor],
     means: Mapping[int, Tensor],
     *,
-    n_items: int = N_ITEMS,
+    n_items: int,
 ) -> dict[int, Tensor]:
     """Return, block by block, what holding each of some units at its mean adds to the loss (unit,), in nats.
 
