@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from rheostat.edit.source import FromPrompt
     from rheostat.engine.cells import Cell, patching_cells
     from rheostat.impairment.fair_chance import fair_chance
+    from rheostat.impairment.rank_units import rank_units
     from rheostat.lenses.logit import LogitLens
     from rheostat.metrics.divergence import KLToClean
     from rheostat.metrics.loss import Loss
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from rheostat.metrics.tokens import LogitDifference, Probability, Rank
     from rheostat.model import Model, load
     from rheostat.models.anatomy import Anatomy, block_taps
+    from rheostat.neurons.cluster import Cluster
+    from rheostat.neurons.ranking import Ranking, random_ranking
     from rheostat.report.folder import write_record
     from rheostat.sites.positions import Positions
     from rheostat.sites.site import Site
@@ -66,6 +69,7 @@ _HOMES = {
     "Add": "rheostat.edit.arithmetic",
     "Anatomy": "rheostat.models.anatomy",
     "Cell": "rheostat.engine.cells",
+    "Cluster": "rheostat.neurons.cluster",
     "ContrastPair": "rheostat.directions.pairs",
     "CutAttention": "rheostat.edit.knockout",
     "Direction": "rheostat.directions.direction",
@@ -86,6 +90,9 @@ _HOMES = {
     "Probability": "rheostat.metrics.tokens",
     "Project": "rheostat.edit.projection",
     "PromptVector": "rheostat.directions.activation_addition",
+    "Ranking": "rheostat.neurons.ranking",
+    "random_ranking": "rheostat.neurons.ranking",
+    "rank_units": "rheostat.impairment.rank_units",
     "Rank": "rheostat.metrics.tokens",
     "Replace": "rheostat.edit.patching",
     "RheostatError": "rheostat.base.errors",
@@ -136,6 +143,7 @@ __all__ = [
     "Add",
     "Anatomy",
     "Cell",
+    "Cluster",
     "ContrastPair",
     "CutAttention",
     "Direction",
@@ -157,6 +165,7 @@ __all__ = [
     "Project",
     "PromptVector",
     "Rank",
+    "Ranking",
     "Replace",
     "RheostatError",
     "Scale",
@@ -185,6 +194,8 @@ __all__ = [
     "patching_cells",
     "prompt_vectors",
     "read_articles",
+    "random_ranking",
+    "rank_units",
     "read_concept",
     "read_pairs",
     "run_study",

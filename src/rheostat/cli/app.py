@@ -8,6 +8,7 @@ from rheostat import __version__
 from rheostat.cli import (
     check,
     claims,
+    cluster,
     demo,
     directions,
     generate,
@@ -59,6 +60,7 @@ for module in (
     steer,
     patch,
     trace,
+    cluster,
     demo,
     run,
     studies,

@@ -70,7 +70,7 @@ def site_gradients(
     with passing(network, gradients=True) as stack:
         if moved is not None:
             attach(stack, network.module, tap(network, Site("embed")), lambda tensor: tensor + moved)
-        probes = _Probes(network, found, batch)
+        probes = Probes(network, found, batch)
         probes.attach(stack)
         logits = network.module(**batch.arguments(network), **arguments, use_cache=False).logits
         values = of(logits[:, [kept.index(position) for position in logits_at]])
@@ -87,7 +87,7 @@ def site_gradients(
     )
 
 
-class _Probes:
+class Probes:
     """The zeros that are added at each site, and the activations that they met."""
 
     def __init__(self, network: Network, sites: Sequence[Site], batch: Batch) -> None:

@@ -8,6 +8,12 @@ from rheostat.studies.study import Context, Findings, Study
 
 PARTS: tuple[Callable[[Context], Part], ...] = (prompts.part, hypothesis_a.part)
 CLAIMS: dict[str, str] = {**hypothesis_a.STATEMENTS}
+from rheostat.studies.impairment import topic_bound
+from rheostat.studies.part import Part, run_parts
+from rheostat.studies.study import Context, Findings, Study
+
+PARTS: tuple[Callable[[Context], Part], ...] = (topic_bound.run,)
+CLAIMS: dict[str, str] = {topic_bound.CLAIM: topic_bound.STATEMENT}
 
 
 def run(context: Context) -> Findings:
