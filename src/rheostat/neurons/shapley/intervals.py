@@ -25,9 +25,7 @@ IntervalName = Literal["bernstein", "hoeffding", "normal"]
 FEWEST_NORMAL = 10
 
 
-def half_widths(
-    tally: Tally, interval: IntervalName, *, delta: float, bound: float | None
-) -> Float[np.ndarray, " player"]:
+def half_widths(tally: Tally, interval: str, *, delta: float, bound: float | None) -> Float[np.ndarray, " player"]:
     """Return the half-width of each player's interval; infinite below two measurements.
 
     Args:

@@ -1,4 +1,4 @@
-"""`NeuronGame`: MLP neurons, or groups of them, are the players; a coalition is worth what a network does with it alone.
+"""`NeuronGame`: MLP neurons, or groups of them, are the players; a coalition is worth what a network does with it.
 
 The network runs once over a prompt; of every coalition only what lies behind the players' block is computed, many
 coalitions in one pass. Removed neurons are set to zero, or to their mean. (The paper's code removes a convolution
@@ -13,7 +13,7 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from rheostat.base.errors import BadArgument
@@ -102,8 +102,8 @@ class NeuronGame:
         metric: Metric,
         *,
         lower_is_better: bool = True,
-        removal: Removal = "zero",
-        where: Where = "all",
+        removal: str = "zero",
+        where: str = "all",
         per_walk: int | None = None,
         seed: int = 0,
         max_token_rows: int = MAX_TOKEN_ROWS,
@@ -174,13 +174,19 @@ class NeuronGame:
         name, weights = self.network.name, self.network.weight_hash
         return Ranking(KIND, scores, method=method, topic=topic, model=name, weights=weights)
 
+    @cached_property
+    def _owners(self) -> dict[int, Int[np.ndarray, " unit"]]:
+        """Return block → the player of each of its units; those of none have the number behind the last."""
+        n_units = self.network.body.shape(KIND)[0]
+        owners = {block: np.full(n_units, self.n_players) for block in self._blocks}
+        for number, player in enumerate(self.players):
+            owners[player.block][list(player.units)] = number
+        return owners
+
     def _removed(self, present: Bool[np.ndarray, " player"]) -> dict[int, tuple[int, ...]]:
         """Return block → the units that are gone."""
-        gone: dict[int, list[int]] = {}
-        for number in np.flatnonzero(~present):
-            player = self.players[number]
-            gone.setdefault(player.block, []).extend(player.units)
-        return {block: tuple(sorted(units)) for block, units in gone.items()}
+        gone = {block: np.flatnonzero(~np.append(present, True)[owner]) for block, owner in self._owners.items()}
+        return {block: tuple(units.tolist()) for block, units in gone.items() if len(units)}
 
     def _on_prompt(self, removed: Sequence[dict[int, tuple[int, ...]]], prompt: int) -> Values:
         bound = self._bound[prompt]

@@ -38,7 +38,7 @@ class RecordedGame:
         """
         if walk not in self.walks:
             raise BadArgument(f"walk {walk} was not recorded; {len(self.walks)} others were.")
-        n_left = self.n_players - present.sum(axis=1)
+        n_left = (self.n_players - present.sum(axis=1)).tolist()
         if not np.array_equal(coalitions(permutation(self.n_players, seed=self.seed, walk=walk), n_left), present):
             raise BadArgument(f"a coalition does not lie on walk {walk}: another seed?")
         return np.asarray(self.walks[walk][n_left])

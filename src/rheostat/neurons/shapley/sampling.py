@@ -1,9 +1,11 @@
 """Shapley values by sampling permutations: plainly, or with a bandit that soon measures only who may be at the border.
 
 The bandit is the truncated multi-armed bandit of Ghorbani and Zou 2020 (arXiv:2002.09815): it finds *who is among the
-top k*, not the values. After every walk, those players stay active whose interval contains the (k+1)-th largest mean;
-the others are no longer measured, unless the border moves back to them. It stops when at most one is left, since the
-player at the border always contains it.
+top k*, not the values. After every walk, those players stay active whose interval contains the border between the k-th
+and the (k+1)-th largest mean; the others are no longer measured, unless the border moves back to them. In the paper's
+code the border is the (k+1)-th mean itself (`border="next"`), and it stops when only that player is left: so it also
+tells apart players that stand just below the border, whose order nobody asked for. Here the border lies in the middle
+between the two means, and it stops when nobody's interval contains it.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,35 +16,43 @@ import numpy as np
 from jaxtyping import Bool
 
 from rheostat.base.errors import BadArgument
+from rheostat.base.names import did_you_mean
+from rheostat.metrics.statistics import Values
 from rheostat.neurons.shapley.estimate import ShapleyEstimate
 from rheostat.neurons.shapley.game import Game
-from rheostat.neurons.shapley.intervals import IntervalName, check_interval, half_widths
+from rheostat.neurons.shapley.intervals import check_interval, half_widths
 from rheostat.neurons.shapley.tally import Tally
 from rheostat.neurons.shapley.walk import Truncation, take_walk
 from rheostat.store.key import digest
 
 CHUNK = 64
+BORDERS = ("middle", "next")
 
 
 @dataclass(frozen=True)
 class _Rule:
     """Which players are measured, and how surely their values are known."""
 
-    interval: IntervalName
+    interval: str
     delta: float
     bound: float | None
     k: int | None
     """How many are wanted; None: everybody is always measured."""
+    border: str = "middle"
 
     def active(self, tally: Tally) -> Bool[np.ndarray, " player"]:
         """Return whom the next walk measures."""
         if self.k is None:
             return np.ones(len(tally.counts), dtype=bool)
-        border = np.sort(tally.means)[::-1][self.k]
-        away = np.abs(tally.means - border)
-        return np.asarray(away <= self.half(tally))
+        last, following = np.sort(tally.means)[::-1][self.k - 1 : self.k + 1]
+        border = (last + following) / 2 if self.border == "middle" else following
+        return np.asarray(np.abs(tally.means - border) <= self.half(tally))
 
-    def half(self, tally: Tally) -> np.ndarray:
+    def settled(self, active: Bool[np.ndarray, " player"]) -> bool:
+        """Tell whether nobody's membership is open."""
+        return self.k is not None and int(active.sum()) <= (self.border == "next")
+
+    def half(self, tally: Tally) -> Values:
         """Return half-widths."""
         return half_widths(tally, self.interval, delta=self.delta, bound=self.bound)
 
@@ -73,10 +83,11 @@ def bandit_shapley(
     *,
     walks: int | Sequence[int] = 1000,
     seed: int = 0,
-    interval: IntervalName = "bernstein",
+    interval: str = "bernstein",
     delta: float = 0.2,
     bound: float | None = None,
-    truncation: Truncation | None = Truncation(),  # noqa: B008  # a frozen value
+    border: str = "middle",
+    truncation: Truncation | None = Truncation(),
     max_evaluations: int | None = None,
     chunk: int = CHUNK,
     state: str | Path | None = None,
@@ -92,6 +103,7 @@ def bandit_shapley(
         interval: `bernstein`, `hoeffding` or `normal`; see `intervals`.
         delta: probability that one interval misses; 0.2 in the paper's code.
         bound: the width of the range of marginals; None: of those seen so far, with which nothing is guaranteed.
+        border: between the k-th and the next player: in the `middle` of the two, or at the `next`, as the paper's code.
         truncation: when a walk is cut short; None: never.
         max_evaluations: no walk begins once so many coalitions were evaluated.
         chunk: coalitions that are evaluated at a time.
@@ -105,7 +117,9 @@ def bandit_shapley(
     if not 1 <= k < game.n_players:
         raise BadArgument(f"k={k}: from 1 to {game.n_players - 1}, fewer than there are players.")
     check_interval(interval, delta, bound)
-    rule = _Rule(interval, delta, bound, k)
+    if border not in BORDERS:
+        raise BadArgument(f"no border {border!r}.{did_you_mean(border, BORDERS)} One of: {', '.join(BORDERS)}.")
+    rule = _Rule(interval, delta, bound, k, border)
     return _sample(game, rule, _listed(walks), seed, truncation, chunk, state, watch, max_evaluations)
 
 
@@ -127,7 +141,7 @@ def _sample(
     for walk in walks[tally.walks :]:
         active = rule.active(tally)
         spent = max_evaluations is not None and tally.evaluations >= max_evaluations
-        if spent or _settled(rule, active):
+        if spent or rule.settled(active):
             break
         tally = tally.after(take_walk(game, walk, active, seed=seed, truncation=truncation, chunk=chunk))
         if path is not None:
@@ -135,10 +149,6 @@ def _sample(
         if watch is not None:
             watch(_estimate(rule, tally))
     return _estimate(rule, tally)
-
-
-def _settled(rule: _Rule, active: Bool[np.ndarray, " player"]) -> bool:
-    return rule.k is not None and active.sum() <= 1
 
 
 def _estimate(rule: _Rule, tally: Tally) -> ShapleyEstimate:
@@ -152,7 +162,7 @@ def _estimate(rule: _Rule, tally: Tally) -> ShapleyEstimate:
         active=active,
         walks=tally.walks,
         evaluations=tally.evaluations,
-        settled=_settled(rule, active),
+        settled=rule.settled(active),
     )
 
 
