@@ -37,22 +37,19 @@ def synergies(n: int, seed: int) -> FunctionGame:
 class WorthsOfTheDay:
     """Additive, but everybody's worth is drawn anew for every walk, around their own mean: as it is with prompts."""
 
-    n_players: int
-    k: int
-    gap: float
-    """Between neighbours' means; the k best stand among the others in a random order."""
+    means: tuple[float, ...]
+    """What everybody is worth on average: the game's Shapley values."""
     spread: float
     seed: int
 
     @property
-    def means(self) -> np.ndarray:
-        """What everybody is worth on average: the game's Shapley values."""
-        return self.gap * np.random.default_rng(self.seed).permutation(self.n_players).astype(float)
+    def n_players(self) -> int:
+        """How many there are."""
+        return len(self.means)
 
-    @property
-    def best(self) -> list[int]:
+    def best(self, k: int) -> set[int]:
         """The top k."""
-        return np.argsort(-self.means)[: self.k].tolist()
+        return set(np.argsort(-np.array(self.means))[:k].tolist())
 
     @property
     def fingerprint(self) -> str:
@@ -62,4 +59,9 @@ class WorthsOfTheDay:
     def values(self, present: np.ndarray, walk: int) -> np.ndarray:
         """Add up what those present are worth on a walk."""
         drawn = np.random.default_rng([self.seed, walk, 1]).normal(0, self.spread, self.n_players)
-        return present @ (self.means + drawn)
+        return present @ (np.array(self.means) + drawn)
+
+
+def ladder(n: int, gap: float, spread: float, seed: int) -> WorthsOfTheDay:
+    """Means a gap apart, in a random order."""
+    return WorthsOfTheDay(tuple((gap * np.random.default_rng(seed).permutation(n)).tolist()), spread, seed)
