@@ -36,7 +36,7 @@ from rheostat.store.key import digest
 Removal = Literal["zero", "mean"]
 Where = Literal["all", "read"]
 KIND = "neurons"
-KEPT_RUNS = 48
+KEPT_RUNS = 64
 """Shared runs that stay in memory; those of prompts longer ago are made again."""
 
 

@@ -26,6 +26,7 @@ from rheostat.neurons.shapley.walk import Truncation, take_walk
 from rheostat.store.key import digest
 
 CHUNK = 64
+AS_IN_THE_PAPER = Truncation()
 BORDERS = ("middle", "next")
 
 
@@ -87,7 +88,7 @@ def bandit_shapley(
     delta: float = 0.2,
     bound: float | None = None,
     border: str = "middle",
-    truncation: Truncation | None = Truncation(),
+    truncation: Truncation | None = AS_IN_THE_PAPER,
     max_evaluations: int | None = None,
     chunk: int = CHUNK,
     state: str | Path | None = None,

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 
+from rheostat.studies.impairment import shapley
 from rheostat.studies.part import Part, run_parts
 from rheostat.studies.study import Context, Findings, Study
 
-PARTS: tuple[Callable[[Context], Part], ...] = ()
-CLAIMS: dict[str, str] = {}
+PARTS: tuple[Callable[[Context], Part], ...] = (shapley.run,)
+CLAIMS: dict[str, str] = {shapley.CLAIM: shapley.STATEMENT}
 
 
 def run(context: Context) -> Findings:
