@@ -1,4 +1,4 @@
-"""The game of a network's neurons: its coalitions' values against plain runs, and a network whose neurons are planted."""
+"""The game of a network's neurons: coalitions against plain runs, and a network whose neurons are planted."""
 
 from functools import lru_cache
 
@@ -110,7 +110,8 @@ def test_removal_to_the_mean_puts_the_mean_over_the_prompts_there(model: rh.Mode
 def test_walks_take_every_prompt_equally_often_and_differ_in_which(model: rh.Model):
     game = NeuronGame(model, neuron_players(model, 0), PROMPTS * 3, LOSS, per_walk=3, seed=1)
     drawn = [game.prompts_of(walk) for walk in range(8)]
-    assert sorted(sum(drawn[:4], [])) == sorted(sum(drawn[4:], [])) == list(range(12))
+    first, second = (sorted(one for each in half for one in each) for half in (drawn[:4], drawn[4:]))
+    assert first == second == list(range(12))
     assert drawn[:4] != drawn[4:]
     again = NeuronGame(model, neuron_players(model, 0), PROMPTS * 3, LOSS, per_walk=3, seed=1)
     assert again.prompts_of(5) == drawn[5]

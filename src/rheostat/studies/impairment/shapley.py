@@ -16,6 +16,7 @@ from rheostat.studies.impairment.shapley_sampling import (
     DECIDING,
     PLAIN,
     RUNS,
+    RUNS_QUICK,
     SHARE,
     enumerated,
     n_top,
@@ -57,7 +58,7 @@ CONTROLS = (RANDOM, NAMES["activation"], NAMES["singly"])
 def run(context: Context) -> Part:
     """Play the games of one block of the first model, and judge the claim."""
     model = context.models[0]
-    amounts = QUICK if context.quick else FULL
+    amounts, n_runs = (QUICK, RUNS_QUICK) if context.quick else (FULL, RUNS)
     found = prompts_of(context, model, amounts.find, find=True)
     pilot = losses_without(context, model, found, amounts.pilot)
     block = chosen_block(pilot)
@@ -72,9 +73,9 @@ def run(context: Context) -> Part:
     )
     scores, spent = _scores(context, model, found, block, single, amounts)
     removed = _removed(context, model, block, scores, prompts_of(context, model, amounts.measure, find=False))
-    sampled = _sampled(context, model, found, block, amounts)
+    sampled = _sampled(context, model, found, block, amounts, n_runs)
     few = found.game(model, block, -(-model.body.shape("neurons")[0] // amounts.few_players), context.seed)
-    exact, agreement = enumerated(every_coalition(context, model, found, few), few.n_players, RUNS, context.seed)
+    exact, agreement = enumerated(every_coalition(context, model, found, few), few.n_players, n_runs, context.seed)
     measurements = _measurements(model.name, removed, sampled, context.seed)
     figures = (_removal_figure(model.name, block, removed, context.seed), _sampling_figure(model.name, sampled))
     text = "\n\n".join(
@@ -82,7 +83,7 @@ def run(context: Context) -> Part:
             _which_block(model, block, pilot),
             f"Neurons of block {block}, singly. {compared_all(measurements[:-1])} {_evaluations(spent)}",
             _on_groups(sampled, amounts, context.seed),
-            _on_few(few.n_players, exact, agreement),
+            _on_few(few.n_players, exact, agreement, n_runs),
         )
     )
     section = Section("Shapley values", text, figures=tuple(figure.name for figure in figures))
@@ -96,7 +97,7 @@ def _scores(
     """Return method → score of every neuron, and how many coalitions were evaluated, each on one prompt."""
     walks, k = sorted(single.walks), n_of_share(SHARE, single.n_players)
     plain = sampled_shapley(single, walks, seed=single.seed)
-    bandit = bandit_shapley(single, k, walks=walks, seed=single.seed, interval="normal", chunk=1)
+    bandit = bandit_shapley(single, k, walks=walks, seed=single.seed, interval="normal", chunk=16)
     others = other_scores(context, model, found, block, amounts.singly)
     scores = {SHAPLEY: plain.values, BANDIT: bandit.values, **{NAMES[name]: one for name, one in others.items()}}
     spent = {SHAPLEY: plain.evaluations, BANDIT: bandit.evaluations}
@@ -146,14 +147,14 @@ def _removed(
     return context.step(f"shapley-removed-{model.name}", params, compute)
 
 
-def _sampled(context: Context, model: Model, found: Prompts, block: int, amounts: Amounts) -> pd.DataFrame:
+def _sampled(context: Context, model: Model, found: Prompts, block: int, amounts: Amounts, n_runs: int) -> pd.DataFrame:
     game = found.game(model, block, amounts.group_size, context.seed)
     piece = max(1, amounts.group_walks // 8)
     walks = recorded(context, model, found, game, amounts.group_walks, piece, "groups")
     params = step_params(
-        model, context, game=game.fingerprint, runs=RUNS, walks=amounts.group_walks, ways=list(BANDITS)
+        model, context, game=game.fingerprint, runs=n_runs, walks=amounts.group_walks, ways=list(BANDITS)
     )
-    return context.step(f"shapley-replays-{model.name}", params, lambda: replays(walks, RUNS, context.seed))
+    return context.step(f"shapley-replays-{model.name}", params, lambda: replays(walks, n_runs, context.seed))
 
 
 def _rises(removed: pd.DataFrame, ranking: str, share: float) -> pd.Series:
@@ -196,11 +197,11 @@ def _verdict(measurements: list[Measurement], agreement: float) -> Verdict:
     )
 
 
-def _on_few(n_players: int, exact: Values, agreement: float) -> str:
+def _on_few(n_players: int, exact: Values, agreement: float, n_runs: int) -> str:
     return (
         f"A game of {n_players} groups on one prompt, all {2**n_players} coalitions measured: the bandit with the "
-        f"paper's interval finds the exact top {max(1, n_players // 4)} in {number(100 * agreement)} % of {RUNS} runs. "
-        f"The values add up to {number(float(exact.sum()))}, what the neurons are worth together."
+        f"paper's interval finds the exact top {max(1, n_players // 4)} in {number(100 * agreement)} % of {n_runs} "
+        f"runs. The values add up to {number(float(exact.sum()))}, what the neurons are worth together."
     )
 
 
@@ -212,7 +213,8 @@ def _which_block(model: Model, block: int, pilot: pd.DataFrame) -> str:
     return (
         f"{model.name}, block {block} of {model.n_blocks}: the deepest of the three blocks whose MLP the prompts need "
         f"most (loss without it: {strongest}; whole: {number(float(losses[-1]))}), because least is left to compute "
-        "behind it. Neurons are set to zero at the tokens that predict the answer; a coalition is worth minus the loss."
+        "behind it. Neurons are set to zero at the token that predicts the keyword; a coalition is worth minus the loss of "
+        "its first token."
     )
 
 
@@ -252,7 +254,7 @@ def _removal_figure(name: str, block: int, removed: pd.DataFrame, seed: int) -> 
         name=f"shapley-removed-{name}",
         title=f"Held-out loss as neurons of block {block} are removed, {name}",
         x_label="neurons removed (%), highest first",
-        y_label="rise of the loss (nats per answer token)",
+        y_label="rise of the loss (nats)",
         table=pd.DataFrame(rows),
         note=f"Prompts of {n} articles that no ranking has seen; 95 % bootstrap intervals over articles. "
         f"Random: the mean of {N_RANDOM} orders.",

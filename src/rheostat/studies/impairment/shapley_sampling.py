@@ -15,7 +15,10 @@ from rheostat.neurons.shapley.sampling import bandit_shapley, sampled_shapley
 from rheostat.neurons.shapley.walk import Truncation
 
 SHARE = 0.05
-RUNS = 30
+RUNS, RUNS_QUICK = 20, 5
+MOST_WALKS = 500
+CHUNK = 4
+"""Coalitions that a replay looks up at a time; of a walk that is cut at most three are in vain, and counted."""
 PLAIN = "plain sampling"
 BANDITS: dict[str, tuple[str, Truncation | None]] = {
     "bandit, Bernstein": ("bernstein", Truncation()),
@@ -41,7 +44,7 @@ def replays(game: RecordedGame, n_runs: int, seed: int) -> pd.DataFrame:
     """Run plain sampling and bandits over the second half of the walks, each run in a random order of its own.
 
     Rows {way, run, walks, evaluations, overlap, settled}, after every walk; overlap is the share of the reference's top
-    that is found. Coalitions are evaluated one at a time, so that none is in vain.
+    that is found. Coalitions are evaluated four at a time, so that few are in vain.
     """
     first, second = halves(game)
     k = n_top(game.n_players)
@@ -58,7 +61,7 @@ def replays(game: RecordedGame, n_runs: int, seed: int) -> pd.DataFrame:
 
             return watch
 
-        sampled_shapley(game, order, seed=game.seed, chunk=1, watch=note(PLAIN))
+        sampled_shapley(game, order, seed=game.seed, chunk=CHUNK, watch=note(PLAIN))
         for way, (interval, truncation) in BANDITS.items():
             bandit_shapley(
                 game,
@@ -67,7 +70,7 @@ def replays(game: RecordedGame, n_runs: int, seed: int) -> pd.DataFrame:
                 seed=game.seed,
                 interval=interval,
                 truncation=truncation,
-                chunk=1,
+                chunk=CHUNK,
                 watch=note(way),
             )
     return pd.DataFrame(rows)
@@ -98,7 +101,7 @@ def saving(table: pd.DataFrame, way: str, seed: int, *, draws: int = 2000) -> In
 def enumerated(values: Values, n_players: int, n_runs: int, seed: int) -> tuple[Values, float]:
     """Return the exact values of a game given by all its coalitions, and in which share of runs a bandit finds its top.
 
-    The top are a quarter of the players; the paper's interval, walks never cut, at most 2,000 of them.
+    The top are a quarter of the players; the paper's interval, walks never cut, at most 500 of them.
     """
 
     def look_up(present: np.ndarray) -> np.ndarray:
@@ -108,7 +111,7 @@ def enumerated(values: Values, n_players: int, n_runs: int, seed: int) -> tuple[
     exact = exact_shapley(game)
     best = set(np.argsort(-exact)[:k].tolist())
     found: Sequence[bool] = [
-        set(bandit_shapley(game, k, walks=2000, seed=seed + run, truncation=None).top(k)) == best
+        set(bandit_shapley(game, k, walks=MOST_WALKS, seed=seed + run, truncation=None).top(k)) == best
         for run in range(n_runs)
     ]
     return exact, float(np.mean(found))

@@ -52,13 +52,13 @@ class Amounts:
     """Prompts on which every neuron is removed by itself."""
 
 
-FULL = Amounts(8, 12, 10, walks=90, piece=10, group_size=16, group_walks=400, few_players=12, singly=20)
+FULL = Amounts(8, 12, 10, walks=75, piece=5, group_size=16, group_walks=400, few_players=12, singly=20)
 QUICK = Amounts(1, 1, 2, walks=1, piece=1, group_size=192, group_walks=40, few_players=6, singly=1)
 
 
 @dataclass(frozen=True)
 class Prompts:
-    """Items of all topics in the model's tokens."""
+    """Items of all topics in the model's tokens, up to the first token of their keyword."""
 
     items: tuple[Item, ...]
     asked: Questions
@@ -74,16 +74,20 @@ class Prompts:
         return NeuronGame(model, players, asked.rows, asked.loss, where="read", per_walk=1, seed=seed)
 
     def read_at(self, number: int) -> list[int]:
-        """Return the tokens from which an item's answer is predicted."""
-        n = len(self.asked.rows[number])
-        return list(range(n - self.asked.n_answer_tokens[number] - 1, n - 1))
+        """Return the token from which an item's keyword is predicted."""
+        return [len(self.asked.rows[number]) - 2]
 
 
 def prompts_of(context: Context, model: Model, n_per_topic: int, *, find: bool) -> Prompts:
-    """Return prompts of every topic, from the articles for finding neurons or from the others."""
+    """Return prompts of every topic, from the articles for finding neurons or from the others.
+
+    Of a keyword of several tokens the first is asked for: unembedding is most of what a coalition costs.
+    """
     tasks = topic_tasks(context, model, n_per_topic, part="find" if find else "measure")
     items = tuple(item for task in tasks for item in task.items)
-    return Prompts(items, ask(model, items))
+    whole = ask(model, items)
+    rows = (row[: len(row) - n + 1] for row, n in zip(whole.rows, whole.n_answer_tokens, strict=True))
+    return Prompts(items, Questions(tuple(rows), (1,) * len(items)))
 
 
 def losses_without(context: Context, model: Model, found: Prompts, n: int) -> pd.DataFrame:
@@ -91,7 +95,7 @@ def losses_without(context: Context, model: Model, found: Prompts, n: int) -> pd
     chosen = [int(place) for place in np.linspace(0, len(found.items) - 1, n).round()]
 
     def compute() -> pd.DataFrame:
-        asked = ask(model, [found.items[place] for place in chosen])
+        asked = Questions(tuple(found.asked.rows[place] for place in chosen), (1,) * len(chosen))
         cells = [Cell((), {"block": -1})]
         cells += [Cell(Zero(f"blocks.{block}.mlp_out"), {"block": block}) for block in range(model.n_blocks)]
         table = model.sweep(asked.rows, cells, asked.loss, progress=False)
