@@ -1,4 +1,4 @@
-"""What coalitions of MLP neurons are worth: rows of one pass behind their block, against a full pass for each, hooked."""
+"""What coalitions of MLP neurons are worth: rows of one pass behind their block, against full hooked passes."""
 
 from functools import partial
 
@@ -35,7 +35,8 @@ def compare_block(model: Model, block: int, n_coalitions: int, *, turns: int) ->
     n_units = model.body.shape("neurons")[0]
     n_left = [int(n) for n in np.linspace(0, n_units, n_coalitions)]
     present = coalitions(permutation(n_units, seed=0, walk=0), n_left)
-    ways = {"ours": partial(ours, model, block, prompt, present), "plain": partial(plain, model, block, prompt, present)}
+    given = model, block, prompt, present
+    ways = {"ours": partial(ours, *given), "plain": partial(plain, *given)}
     results, times = take_turns(ways, turns=turns, device=model.device)
     check = Check("loss, relative", relative_error(results["ours"], results["plain"]), TOLERANCE)
     return compare(

@@ -213,8 +213,8 @@ def _which_block(model: Model, block: int, pilot: pd.DataFrame) -> str:
     return (
         f"{model.name}, block {block} of {model.n_blocks}: the deepest of the three blocks whose MLP the prompts need "
         f"most (loss without it: {strongest}; whole: {number(float(losses[-1]))}), because least is left to compute "
-        "behind it. Neurons are set to zero at the token that predicts the keyword; a coalition is worth minus the loss of "
-        "its first token."
+        "behind it. Neurons are set to zero at the token that predicts the keyword; a coalition is worth minus the "
+        "loss of its first token."
     )
 
 
