@@ -75,7 +75,7 @@ def run(context: Context) -> Part:
     removed = _removed(context, model, block, scores, prompts_of(context, model, amounts.measure, find=False))
     sampled = _sampled(context, model, found, block, amounts, n_runs)
     few = found.game(model, block, -(-model.body.shape("neurons")[0] // amounts.few_players), context.seed)
-    exact, agreement = enumerated(every_coalition(context, model, found, few), few.n_players, n_runs, context.seed)
+    exact, k, agreement = enumerated(every_coalition(context, model, found, few), few.n_players, n_runs, context.seed)
     measurements = _measurements(model.name, removed, sampled, context.seed)
     figures = (_removal_figure(model.name, block, removed, context.seed), _sampling_figure(model.name, sampled))
     text = "\n\n".join(
@@ -83,7 +83,7 @@ def run(context: Context) -> Part:
             _which_block(model, block, pilot),
             f"Neurons of block {block}, singly. {compared_all(measurements[:-1])} {_evaluations(spent)}",
             _on_groups(sampled, amounts, context.seed),
-            _on_few(few.n_players, exact, agreement, n_runs),
+            _on_few(few.n_players, exact, k, agreement, n_runs),
         )
     )
     section = Section("Shapley values", text, figures=tuple(figure.name for figure in figures))
@@ -197,10 +197,10 @@ def _verdict(measurements: list[Measurement], agreement: float) -> Verdict:
     )
 
 
-def _on_few(n_players: int, exact: Values, agreement: float, n_runs: int) -> str:
+def _on_few(n_players: int, exact: Values, k: int, agreement: float, n_runs: int) -> str:
     return (
         f"A game of {n_players} groups on one prompt, all {2**n_players} coalitions measured: the bandit with the "
-        f"paper's interval finds the exact top {max(1, n_players // 4)} in {number(100 * agreement)} % of {n_runs} "
+        f"paper's interval finds the exact top {k} in {number(100 * agreement)} % of {n_runs} "
         f"runs. The values add up to {number(float(exact.sum()))}, what the neurons are worth together."
     )
 

@@ -98,20 +98,23 @@ def saving(table: pd.DataFrame, way: str, seed: int, *, draws: int = 2000) -> In
     return percentile_interval(ratio(np.arange(n)), drawn, n=n)
 
 
-def enumerated(values: Values, n_players: int, n_runs: int, seed: int) -> tuple[Values, float]:
-    """Return the exact values of a game given by all its coalitions, and in which share of runs a bandit finds its top.
+def enumerated(values: Values, n_players: int, n_runs: int, seed: int) -> tuple[Values, int, float]:
+    """Return exact values of a game given by all its coalitions, k, and in which share of runs a bandit finds the top k.
 
-    The top are a quarter of the players; the paper's interval, walks never cut, at most 500 of them.
+    The border lies where neighbours in the upper half are furthest apart, so that no tie decides. The bandit has the
+    paper's interval; walks are never cut, and at most 500 of them.
     """
 
     def look_up(present: np.ndarray) -> np.ndarray:
         return np.asarray(values[present @ (1 << np.arange(n_players))])
 
-    game, k = FunctionGame(n_players, look_up), max(1, n_players // 4)
+    game = FunctionGame(n_players, look_up)
     exact = exact_shapley(game)
+    descending = -np.sort(-exact)[: n_players // 2 + 1]
+    k = 1 + int(np.argmax(descending[:-1] - descending[1:]))
     best = set(np.argsort(-exact)[:k].tolist())
     found: Sequence[bool] = [
         set(bandit_shapley(game, k, walks=MOST_WALKS, seed=seed + run, truncation=None).top(k)) == best
         for run in range(n_runs)
     ]
-    return exact, float(np.mean(found))
+    return exact, k, float(np.mean(found))

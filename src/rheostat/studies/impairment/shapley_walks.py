@@ -52,7 +52,7 @@ class Amounts:
     """Prompts on which every neuron is removed by itself."""
 
 
-FULL = Amounts(8, 12, 10, walks=75, piece=5, group_size=16, group_walks=400, few_players=12, singly=20)
+FULL = Amounts(8, 12, 10, walks=70, piece=5, group_size=16, group_walks=400, few_players=12, singly=20)
 QUICK = Amounts(1, 1, 2, walks=1, piece=1, group_size=192, group_walks=40, few_players=6, singly=1)
 
 
