@@ -99,7 +99,7 @@ def saving(table: pd.DataFrame, way: str, seed: int, *, draws: int = 2000) -> In
 
 
 def enumerated(values: Values, n_players: int, n_runs: int, seed: int) -> tuple[Values, int, float]:
-    """Return exact values of a game given by all its coalitions, k, and in which share of runs a bandit finds the top k.
+    """Return exact values of a game given by all its coalitions, k, and how often a bandit finds the top k.
 
     The border lies where neighbours in the upper half are furthest apart, so that no tie decides. The bandit has the
     paper's interval; walks are never cut, and at most 500 of them.
