@@ -25,6 +25,7 @@ from bench import (
     machine,
     plain_sweep,
     rows,
+    shapley,
     sweep,
 )
 from bench.outcome import Outcome
@@ -43,6 +44,7 @@ BENCHMARKS: Mapping[str, Callable[..., list[Outcome]]] = {
     "lens": lens.run,
     "plain_sweep": plain_sweep.run,
     "rows": rows.run,
+    "shapley": shapley.run,
     "sweep": sweep.run,
 }
 LONG: Mapping[str, Callable[..., list[Outcome]]] = {

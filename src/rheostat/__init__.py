@@ -42,6 +42,10 @@ if TYPE_CHECKING:
     from rheostat.models.anatomy import Anatomy, block_taps
     from rheostat.neurons.cluster import Cluster
     from rheostat.neurons.ranking import Ranking, random_ranking
+    from rheostat.neurons.shapley.enumeration import exact_shapley
+    from rheostat.neurons.shapley.game import FunctionGame
+    from rheostat.neurons.shapley.neuron_game import NeuronGame, neuron_players
+    from rheostat.neurons.shapley.sampling import bandit_shapley, sampled_shapley
     from rheostat.report.folder import write_record
     from rheostat.sites.positions import Positions
     from rheostat.sites.site import Site
@@ -77,6 +81,7 @@ _HOMES = {
     "Edit": "rheostat.edit.edit",
     "Erase": "rheostat.edit.erasure",
     "FromPrompt": "rheostat.edit.source",
+    "FunctionGame": "rheostat.neurons.shapley.game",
     "Impair": "rheostat.edit.impairment",
     "KLToClean": "rheostat.metrics.divergence",
     "LogitDifference": "rheostat.metrics.tokens",
@@ -84,6 +89,7 @@ _HOMES = {
     "Loss": "rheostat.metrics.loss",
     "Mix": "rheostat.edit.patching",
     "Model": "rheostat.model",
+    "NeuronGame": "rheostat.neurons.shapley.neuron_game",
     "Piecewise": "rheostat.edit.projection",
     "Plan": "rheostat.edit.plan",
     "Positions": "rheostat.sites.positions",
@@ -103,11 +109,13 @@ _HOMES = {
     "attention_knockout": "rheostat.tracing.attention_knockout",
     "attribute_patching": "rheostat.tracing.attribution_patching",
     "attributes_rate": "rheostat.tracing.attributes_rate",
+    "bandit_shapley": "rheostat.neurons.shapley.sampling",
     "block_taps": "rheostat.models.anatomy",
     "causal_trace": "rheostat.tracing.causal_tracing",
     "combined_cells": "rheostat.sweeps.grids",
     "compare_oversight": "rheostat.steering.oversight",
     "correlate": "rheostat.directions.correlation",
+    "exact_shapley": "rheostat.neurons.shapley.enumeration",
     "extracted_tokens": "rheostat.tracing.extraction",
     "fair_chance": "rheostat.impairment.fair_chance",
     "find_clusters": "rheostat.directions.clusters",
@@ -118,6 +126,7 @@ _HOMES = {
     "load": "rheostat.model",
     "measure": "rheostat.metrics.measure",
     "monitor": "rheostat.steering.monitor",
+    "neuron_players": "rheostat.neurons.shapley.neuron_game",
     "patch_activations": "rheostat.tracing.activation_patching",
     "patching_cells": "rheostat.engine.cells",
     "prompt_vectors": "rheostat.directions.activation_addition",
@@ -125,6 +134,7 @@ _HOMES = {
     "read_concept": "rheostat.directions.scores",
     "read_pairs": "rheostat.directions.pairs",
     "run_study": "rheostat.studies.run",
+    "sampled_shapley": "rheostat.neurons.shapley.sampling",
     "scaling_cells": "rheostat.sweeps.grids",
     "separate": "rheostat.directions.detection",
     "steer": "rheostat.steering.steer",
@@ -151,6 +161,7 @@ __all__ = [
     "Edit",
     "Erase",
     "FromPrompt",
+    "FunctionGame",
     "Impair",
     "KLToClean",
     "LogitDifference",
@@ -158,6 +169,7 @@ __all__ = [
     "Loss",
     "Mix",
     "Model",
+    "NeuronGame",
     "Piecewise",
     "Plan",
     "Positions",
@@ -175,11 +187,13 @@ __all__ = [
     "attention_knockout",
     "attribute_patching",
     "attributes_rate",
+    "bandit_shapley",
     "block_taps",
     "causal_trace",
     "combined_cells",
     "compare_oversight",
     "correlate",
+    "exact_shapley",
     "extracted_tokens",
     "fair_chance",
     "find_clusters",
@@ -190,6 +204,7 @@ __all__ = [
     "load",
     "measure",
     "monitor",
+    "neuron_players",
     "patch_activations",
     "patching_cells",
     "prompt_vectors",
@@ -199,6 +214,7 @@ __all__ = [
     "read_concept",
     "read_pairs",
     "run_study",
+    "sampled_shapley",
     "scaling_cells",
     "separate",
     "steer",

@@ -14,6 +14,12 @@ from rheostat.studies.study import Context, Findings, Study
 
 PARTS: tuple[Callable[[Context], Part], ...] = (topic_bound.run,)
 CLAIMS: dict[str, str] = {topic_bound.CLAIM: topic_bound.STATEMENT}
+from rheostat.studies.impairment import shapley
+from rheostat.studies.part import Part, run_parts
+from rheostat.studies.study import Context, Findings, Study
+
+PARTS: tuple[Callable[[Context], Part], ...] = (shapley.run,)
+CLAIMS: dict[str, str] = {shapley.CLAIM: shapley.STATEMENT}
 
 
 def run(context: Context) -> Findings:
