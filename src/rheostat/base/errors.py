@@ -117,6 +117,10 @@ class FileNotUsable(RheostatError):
     """A file named by the user is missing, unreadable or of another kind."""
 
 
+class TooLittleText(RheostatError):
+    """A topic has too few or too short articles for what is asked of it."""
+
+
 class WouldOverwrite(RheostatError):
     """The output exists; rheostat overwrites only when asked."""
 

@@ -16,7 +16,7 @@ def run(context: Context) -> Findings:
 
 STUDY = Study(
     name="impairment",
-    title="Graded damage: how abilities break, whether a topic has units of its own, and which of two models is sturdier",
+    title="Graded damage: how abilities break, whether a topic has its own units, and which of two models is sturdier",
     source="Helm-Burger, “Progress report 7” (LessWrong, 2022)",
     claims=CLAIMS,
     run=run,
