@@ -115,6 +115,6 @@ def _said(found: "Comparison") -> str:
     return (
         f"{found.n_asked} items asked; right when intact: {found.models[0]} {found.n_right[0]}, {found.models[1]} "
         f"{found.n_right[1]}; kept, because both are right: {found.n_kept}. {verdict} Control, each model against "
-        f"itself, half of the items against the other: {int(spanning.sum())} of {len(spanning)} intervals of the difference "
-        "include 0."
+        f"itself, half of the items against the other: {int(spanning.sum())} of {len(spanning)} intervals of the "
+        "difference include 0."
     )

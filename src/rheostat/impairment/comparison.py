@@ -1,7 +1,7 @@
 """`compare_models`: which of two models that both do a task perfectly stands more damage, and from which dose on."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +46,7 @@ class Comparison:
     n_right: tuple[int, int]
     """Items that each intact model answers rightly."""
     n_kept: int
-    """Items that both do; the others are dropped."""
+    """Items that both do, or as many of them as were wanted; the others are dropped."""
     curves: Mapping[str, tuple[MeasuredCurve, MeasuredCurve]]
     """Unit of the dose → the two models' curves."""
     points: pd.DataFrame
@@ -67,6 +67,17 @@ class Comparison:
     def doses_agree(self) -> bool:
         """Whether all units of the dose name the same sturdier model, quantity by quantity."""
         return bool((self.table.groupby("quantity")["sturdier"].nunique() == 1).all())
+
+    def value(self, dose: str, quantity: str, column: str) -> float:
+        """Return a number of the table.
+
+        Raises:
+            BadArgument: it holds no such row.
+        """
+        rows = self.table[(self.table["dose"] == dose) & (self.table["quantity"] == quantity)]
+        if len(rows) != 1:
+            raise BadArgument(f"the comparison holds no {quantity!r} in the {dose} dose.")
+        return float(rows[column].iloc[0])
 
     def figure(self, dose: str | None = None) -> Profile:
         """Return both curves in one unit of the dose; None: the first."""
@@ -124,6 +135,7 @@ def compare_models(
     distribution: str = "normal",
     absolute: Sequence[float] | None = None,
     draws: int | None = None,
+    most_items: int | None = None,
     bounds: Sequence[float] = BOUNDS,
     seed: int = 0,
     store: str | Path | None = None,
@@ -147,6 +159,7 @@ def compare_models(
             standard deviations over their sites.
         draws: of the noise, each for all items; None: each group of items under a draw of its own, which tells most for
             its cost.
+        most_items: the first so many of the items that both answer rightly; None: all.
         bounds: of the accuracy, above 0, at most 1.
         seed: of noise and resampling.
         store: a file that keeps what is computed (see `sweep`).
@@ -159,6 +172,7 @@ def compare_models(
     """
     right = [_answered(network, task, store, progress) for network in (first, second)]
     kept = _kept(task, right, (first.name, second.name))
+    kept = replace(kept, items=kept.items[:most_items])
     n_groups = len({item.group or number for number, item in enumerate(kept.items)})
     n_draws = n_groups if draws is None else draws
     same = first.weight_hash == second.weight_hash

@@ -9,9 +9,11 @@ import numpy as np
 from rheostat.base.errors import FileNotUsable, TaskNotUsable
 from rheostat.base.names import did_you_mean
 from rheostat.data.antonyms import ANTONYMS
+from rheostat.data.articles import bbc_articles
 from rheostat.data.capitals import CAPITALS
 from rheostat.data.categories import ANIMALS, COLOURS, FIRST_NAMES
 from rheostat.data.facts import all_facts
+from rheostat.data.keyword_prompts import keyword_prompts
 from rheostat.data.relations import COUNTRIES
 from rheostat.impairment.task import Item, Task
 
@@ -26,6 +28,7 @@ LABELS = {
 }
 """What the in-context labels say, and words of each kind."""
 N_PER_LABEL = 15
+N_PER_TOPIC = 16
 
 
 def named_task(name: str, *, seed: int = 0) -> Task:
@@ -118,6 +121,12 @@ def _copying(seed: int) -> Iterable[Item]:
     return items
 
 
+def _topics(seed: int) -> Iterable[Item]:
+    """Ask for the keywords of news articles; items of an article are a group."""
+    found = keyword_prompts(bbc_articles(), n_per_topic=N_PER_TOPIC, per_passage=1, seed=seed)
+    return [Item(one.prompt, f" {one.keyword}", one.article) for one in found]
+
+
 def _after_examples(pairs: Sequence[tuple[str, str]], line: str, seed: int) -> Iterable[Item]:
     """Ask for every pair's second word, after examples that share no word with it."""
     rng = np.random.default_rng(seed)
@@ -140,5 +149,6 @@ TASKS: dict[str, Callable[[int], Iterable[Item]]] = {
     "antonyms": _antonyms,
     "labels": _labels,
     "copying": _copying,
+    "topics": _topics,
 }
 """Name → what makes its items, given a seed."""
