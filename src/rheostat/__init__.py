@@ -29,6 +29,12 @@ if TYPE_CHECKING:
     from rheostat.edit.projection import Piecewise, Project
     from rheostat.edit.source import FromPrompt
     from rheostat.engine.cells import Cell, patching_cells
+    from rheostat.impairment.comparison import compare_models
+    from rheostat.impairment.curve import impairment_curves
+    from rheostat.impairment.dial import Dial
+    from rheostat.impairment.scale import measure_scale
+    from rheostat.impairment.summary import summarise_curves
+    from rheostat.impairment.task import Item, Task
     from rheostat.lenses.logit import LogitLens
     from rheostat.metrics.divergence import KLToClean
     from rheostat.metrics.loss import Loss
@@ -120,6 +126,13 @@ _HOMES = {
     "separate": "rheostat.directions.detection",
     "correlate": "rheostat.directions.correlation",
     "find_clusters": "rheostat.directions.clusters",
+    "Dial": "rheostat.impairment.dial",
+    "Item": "rheostat.impairment.task",
+    "Task": "rheostat.impairment.task",
+    "compare_models": "rheostat.impairment.comparison",
+    "impairment_curves": "rheostat.impairment.curve",
+    "measure_scale": "rheostat.impairment.scale",
+    "summarise_curves": "rheostat.impairment.summary",
     "monitor": "rheostat.steering.monitor",
     "threshold_for": "rheostat.steering.threshold",
     "compare_oversight": "rheostat.steering.oversight",
@@ -132,12 +145,14 @@ __all__ = [
     "Cell",
     "ContrastPair",
     "CutAttention",
+    "Dial",
     "Direction",
     "Directions",
     "Edit",
     "Erase",
     "FromPrompt",
     "Impair",
+    "Item",
     "KLToClean",
     "LogitDifference",
     "LogitLens",
@@ -155,6 +170,7 @@ __all__ = [
     "RheostatError",
     "Scale",
     "Site",
+    "Task",
     "Zero",
     "adding_cells",
     "attention_knockout",
@@ -163,6 +179,7 @@ __all__ = [
     "block_taps",
     "causal_trace",
     "combined_cells",
+    "compare_models",
     "compare_oversight",
     "correlate",
     "extracted_tokens",
@@ -170,8 +187,10 @@ __all__ = [
     "fit_directions",
     "fit_directions_from_texts",
     "fit_erasures",
+    "impairment_curves",
     "load",
     "measure",
+    "measure_scale",
     "monitor",
     "patch_activations",
     "patching_cells",
@@ -185,6 +204,7 @@ __all__ = [
     "steering_plan",
     "strength_for",
     "summarise",
+    "summarise_curves",
     "targets",
     "threshold_for",
     "token_roles",

@@ -371,3 +371,40 @@ def test_the_examples_of_a_study_and_its_claims_run(type_in: Type):
     typed = type_in(*example(claims))
     assert typed.code == 0, typed.err
     assert "decode-11" in Path("claims.md").read_text(encoding="utf-8")
+
+
+def test_impair_and_compare_print_tables_and_write_a_record(type_in: Type, tiny: str, tmp_path: Path) -> None:
+    task = own_task(type_in, tiny, tmp_path)
+    levels = ("--task", str(task), "--intensities", "0.5,2")
+    found = type_in("impair", tiny, *levels, "--out", "impaired")
+    assert found.code == 0, found.err
+    assert "half damage" in found.out
+    assert {path.name for path in Path("impaired/figures").glob("*.png")} == {
+        "accuracy-under-damage.png",
+        "loss-under-damage.png",
+    }
+    assert "under damage" in Path("impaired/index.html").read_text()
+    assert type_in("impair", tiny, *levels, "--out", "impaired").code == 0
+    plain = json.loads(type_in("impair", tiny, *levels, "--mode", "magnitude", "--intensities", "0.5,1", "--json").out)
+    assert [point["intensity"] for point in plain["points"]] == [0, 0.5, 1]
+    found = type_in("compare", tiny, tiny, *levels, "--out", "compared")
+    assert found.code == 0, found.err
+    assert "other draws" in found.out
+    assert "Control, each model against itself" in found.out
+    plain = json.loads(type_in("compare", tiny, tiny, *levels, "--json").out)
+    assert plain["kept"] == 3
+    assert {row["sturdier"] for row in plain["quantities"]} == {""}
+    refused = type_in("compare", tiny, tiny, *levels, "--out", "impaired")
+    assert refused.code == 2
+    assert "WouldOverwrite" in refused.err
+
+
+def own_task(type_in: Type, tiny: str, folder: Path) -> Path:
+    """Write a task of what the model answers anyway."""
+    lines = []
+    for prompt in ("The capital of", "The capital of France is", "The Berlin of"):
+        typed = type_in("generate", prompt, "--max-new-tokens", "1", "--json", "--model", tiny)
+        lines.append(json.dumps({"prompt": prompt, "answer": json.loads(typed.out)["texts"][0]}))
+    path = folder / "own.jsonl"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path

@@ -1,13 +1,14 @@
 """Do abilities of one network break at different intensities of the same damage?"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import pandas as pd
 
 from rheostat.base.shapes import Profile
+from rheostat.capture.activations import Activations
 from rheostat.impairment.comparison import halves
 from rheostat.impairment.curve import impairment_curves
 from rheostat.impairment.dial import Dial
@@ -31,7 +32,9 @@ STATEMENT = (
 )
 TASKS = ("capitals", "antonyms", "copying", "labels")
 TOPICS = "topics"
-N_ITEMS, N_QUICK = 48, 12
+N_ITEMS, N_QUICK = 48, 8
+SCALED = 8
+"""Items of each task on which the spread of the sites is measured."""
 LEVELS = (0.0, 0.0125, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8)
 QUICK_LEVELS = (0.0, 0.05, 0.2, 0.8)
 NOISE, SHRINK = "gaussian noise", "shrinking"
@@ -57,21 +60,25 @@ def measure(model: Model, context: Context) -> pd.DataFrame:
     """Return the table of `impairment_curves`, task by task; each group of items under a draw of its own."""
     tasks = tasks_of(model, context)
     levels = QUICK_LEVELS if context.quick else LEVELS
+    scale = cache(partial(_scale, model, tuple(tasks)))
     tables = []
     for task in context.progress(tasks, f"damage by task, {model.name}"):
         asked = [[item.prompt, item.answer, item.group] for item in task.items]
         params = step_params(model, context, items=asked, levels=levels)
-        compute = partial(_measured, model, task, tasks, levels, context.seed)
+        compute = partial(_measured, model, task, scale, levels, context.seed)
         tables.append(context.step(f"fragility-{task.name}-{model.name}", params, compute))
     return pd.concat(tables, ignore_index=True)
 
 
-def _measured(model: Model, task: Task, tasks: Sequence[Task], levels: Sequence[float], seed: int) -> pd.DataFrame:
-    rows = ask(model, [item for one in tasks for item in one.items]).rows
-    dials = {
-        NOISE: Dial("gaussian", scale=measure_scale(model, rows, "blocks.*.mlp_out")),
-        SHRINK: Dial("magnitude"),
-    }
+def _scale(model: Model, tasks: tuple[Task, ...]) -> Activations:
+    rows = ask(model, [item for one in tasks for item in one.items[:SCALED]]).rows
+    return measure_scale(model, rows, "blocks.*.mlp_out")
+
+
+def _measured(
+    model: Model, task: Task, scale: Callable[[], Activations], levels: Sequence[float], seed: int
+) -> pd.DataFrame:
+    dials = {NOISE: Dial("gaussian", scale=scale()), SHRINK: Dial("magnitude")}
     return impairment_curves(model, [task], dials, levels, draws=len(task), crossed=False, seed=seed, progress=False)
 
 
