@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import rheostat as rh
 from rheostat.base.errors import InternalError
 from rheostat.cli.app import app
 from tests.cli.conftest import Type
@@ -374,7 +375,7 @@ def test_the_examples_of_a_study_and_its_claims_run(type_in: Type):
 
 
 def test_impair_and_compare_print_tables_and_write_a_record(type_in: Type, tiny: str, tmp_path: Path) -> None:
-    task = own_task(type_in, tiny, tmp_path)
+    task = own_task(tiny, tmp_path)
     levels = ("--task", str(task), "--intensities", "0.5,2")
     found = type_in("impair", tiny, *levels, "--out", "impaired")
     assert found.code == 0, found.err
@@ -399,12 +400,11 @@ def test_impair_and_compare_print_tables_and_write_a_record(type_in: Type, tiny:
     assert "WouldOverwrite" in refused.err
 
 
-def own_task(type_in: Type, tiny: str, folder: Path) -> Path:
+def own_task(tiny: str, folder: Path) -> Path:
     """Write a task of what the model answers anyway."""
-    lines = []
+    model, lines = rh.load(tiny), []
     for prompt in ("The capital of", "The capital of France is", "The Berlin of"):
-        typed = type_in("generate", prompt, "--max-new-tokens", "1", "--json", "--model", tiny)
-        lines.append(json.dumps({"prompt": prompt, "answer": json.loads(typed.out)["texts"][0]}))
+        lines.append(json.dumps({"prompt": prompt, "answer": model.generate(prompt, max_new_tokens=1).text}))
     path = folder / "own.jsonl"
     path.write_text("\n".join(lines), encoding="utf-8")
     return path
