@@ -1,5 +1,6 @@
 """`compare_models`: which of two models that both do a task perfectly stands more damage, and from which dose on."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -91,7 +92,7 @@ class Comparison:
         }
         drawn = "each under a draw of its own" if self.per_item else f"each under {self.n_draws} draws"
         return Profile(
-            name=f"compare-{self.task}-{dose}",
+            name=re.sub(r"[^A-Za-z0-9]+", "-", f"compare-{self.task}-{dose}"),
             title=f"{self.task} under damage, {dose} dose",
             x_label=units[dose],
             y_label="share of answers that are right",
