@@ -393,7 +393,7 @@ def test_impair_and_compare_print_tables_and_write_a_record(type_in: Type, tiny:
     assert "other draws" in found.out
     assert "Control, each model against itself" in found.out
     plain = json.loads(type_in("compare", tiny, tiny, *levels, "--json").out)
-    assert plain["kept"] == 3
+    assert plain["asked"] == 3 and plain["kept"] >= 2
     assert {row["sturdier"] for row in plain["quantities"]} == {""}
     refused = type_in("compare", tiny, tiny, *levels, "--out", "impaired")
     assert refused.code == 2
