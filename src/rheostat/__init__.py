@@ -33,6 +33,12 @@ if TYPE_CHECKING:
     from rheostat.engine.cells import Cell, patching_cells
     from rheostat.impairment.fair_chance import fair_chance
     from rheostat.impairment.rank_units import rank_units
+    from rheostat.impairment.comparison import compare_models
+    from rheostat.impairment.curve import impairment_curves
+    from rheostat.impairment.dial import Dial
+    from rheostat.impairment.scale import measure_scale
+    from rheostat.impairment.summary import summarise_curves
+    from rheostat.impairment.task import Item, Task
     from rheostat.lenses.logit import LogitLens
     from rheostat.metrics.divergence import KLToClean
     from rheostat.metrics.loss import Loss
@@ -146,6 +152,20 @@ _HOMES = {
     "token_roles": "rheostat.tracing.attention_knockout",
     "windows": "rheostat.sweeps.targets",
     "write_record": "rheostat.report.folder",
+    "read_concept": "rheostat.directions.scores",
+    "separate": "rheostat.directions.detection",
+    "correlate": "rheostat.directions.correlation",
+    "find_clusters": "rheostat.directions.clusters",
+    "Dial": "rheostat.impairment.dial",
+    "Item": "rheostat.impairment.task",
+    "Task": "rheostat.impairment.task",
+    "compare_models": "rheostat.impairment.comparison",
+    "impairment_curves": "rheostat.impairment.curve",
+    "measure_scale": "rheostat.impairment.scale",
+    "summarise_curves": "rheostat.impairment.summary",
+    "monitor": "rheostat.steering.monitor",
+    "threshold_for": "rheostat.steering.threshold",
+    "compare_oversight": "rheostat.steering.oversight",
 }
 
 __all__ = [
@@ -156,6 +176,7 @@ __all__ = [
     "Cluster",
     "ContrastPair",
     "CutAttention",
+    "Dial",
     "Direction",
     "Directions",
     "Edit",
@@ -163,6 +184,7 @@ __all__ = [
     "FromPrompt",
     "FunctionGame",
     "Impair",
+    "Item",
     "KLToClean",
     "LogitDifference",
     "LogitLens",
@@ -182,6 +204,7 @@ __all__ = [
     "RheostatError",
     "Scale",
     "Site",
+    "Task",
     "Zero",
     "adding_cells",
     "attention_knockout",
@@ -191,6 +214,7 @@ __all__ = [
     "block_taps",
     "causal_trace",
     "combined_cells",
+    "compare_models",
     "compare_oversight",
     "correlate",
     "exact_shapley",
@@ -201,8 +225,10 @@ __all__ = [
     "fit_directions_from_texts",
     "fit_erasures",
     "keyword_prompts",
+    "impairment_curves",
     "load",
     "measure",
+    "measure_scale",
     "monitor",
     "neuron_players",
     "patch_activations",
@@ -221,6 +247,7 @@ __all__ = [
     "steering_plan",
     "strength_for",
     "summarise",
+    "summarise_curves",
     "targets",
     "threshold_for",
     "token_roles",

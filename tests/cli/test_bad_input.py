@@ -269,3 +269,37 @@ def test_a_file_in_the_place_of_the_cache_is_named(type_in: Type, tiny: str, mon
     Path("file").write_text("")
     monkeypatch.setenv("RHEOSTAT_CACHE", str(Path("file").resolve()))
     assert "CacheNotWritable" in refused(type_in, "sites", tiny)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("impair", "{tiny}", "--task", "capitls"), "TaskNotUsable: no task 'capitls'. Closest: capitals"),
+        (("compare", "{tiny}", "{tiny}", "--task", "nothing"), "TaskNotUsable: no task 'nothing'."),
+        (("impair", "{tiny}", "--intensities", "0.2,0.1"), "BadArgument: --intensities 0.2,0.1: ascending"),
+        (("impair", "{tiny}", "--intensities=-1,1"), "ascending, above 0"),
+        (("compare", "{tiny}", "{tiny}", "--intensities", "a"), "numbers with commas between them"),
+        (("compare", "{tiny}", "{tiny}", "--absolute", "1,1"), "--absolute 1,1: ascending"),
+        (("impair", "{tiny}", "--mode", "magnitude", "--intensities", "1,2"), "takes an intensity of 0 to 1"),
+        (("impair", "{tiny}", "--mode", "magnitude", "--absolute"), "--absolute says nothing with --mode magnitude"),
+        (("impair", "{tiny}", "--bound", "2", "--task", "own.jsonl"), "from 0 to 1"),
+        (("impair", "{tiny}", "--kind", "mlp_ot", "--task", "own.jsonl"), "SiteNotFound"),
+        (("impair", "{tiny}", "--cluster", "other.json", "--task", "own.jsonl"), "ClusterNotUsable: the cluster"),
+        (("impair", "{tiny}", "--cluster", "gone.json", "--task", "own.jsonl"), "FileNotUsable: gone.json"),
+        (("impair", "{tiny}", "--task", "gone.jsonl"), "FileNotUsable: gone.jsonl cannot be read as a task"),
+        (
+            ("impair", "{tiny}", "--task", "wrong.jsonl"),
+            "TaskNotUsable: the task 'wrong' cannot be used: of its 1 items",
+        ),
+        (("compare", "{tiny}", "{tiny}", "--task", "wrong.jsonl"), "both 0. Give a task that they can do."),
+    ],
+)
+def test_impair_and_compare_refuse_what_cannot_be_done(type_in: Type, tiny: str, arguments: tuple[str, ...], said: str):
+    prompt = "The capital of France is"
+    answer = rh.load(tiny).generate(prompt, max_new_tokens=1).text
+    for name, text in (("own", answer), ("wrong", " Paris" if answer != " Paris" else " Berlin")):
+        Path(f"{name}.jsonl").write_text(json.dumps({"prompt": prompt, "answer": text}), encoding="utf-8")
+    cluster = {"format": "rheostat-cluster-1", "kind": "mlp_out", "units": {"0": [1]}}
+    texts = {"method": "random", "topic": "t", "model": "other", "weights": "0" * 64}
+    Path("other.json").write_text(json.dumps({**cluster, **texts}), encoding="utf-8")
+    assert said in refused(type_in, *(one.format(tiny=tiny) for one in arguments))

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import rheostat as rh
 from rheostat.base.errors import InternalError
 from rheostat.cli.app import app
 from tests.cli.conftest import Type
@@ -371,3 +372,39 @@ def test_the_examples_of_a_study_and_its_claims_run(type_in: Type):
     typed = type_in(*example(claims))
     assert typed.code == 0, typed.err
     assert "decode-11" in Path("claims.md").read_text(encoding="utf-8")
+
+
+def test_impair_and_compare_print_tables_and_write_a_record(type_in: Type, tiny: str, tmp_path: Path) -> None:
+    task = own_task(tiny, tmp_path)
+    levels = ("--task", str(task), "--intensities", "0.5,2")
+    found = type_in("impair", tiny, *levels, "--out", "impaired")
+    assert found.code == 0, found.err
+    assert "half damage" in found.out
+    assert {path.name for path in Path("impaired/figures").glob("*.png")} == {
+        "accuracy-under-damage.png",
+        "loss-under-damage.png",
+    }
+    assert "under damage" in Path("impaired/index.html").read_text()
+    assert type_in("impair", tiny, *levels, "--out", "impaired").code == 0
+    plain = json.loads(type_in("impair", tiny, *levels, "--mode", "magnitude", "--intensities", "0.5,1", "--json").out)
+    assert [point["intensity"] for point in plain["points"]] == [0, 0.5, 1]
+    found = type_in("compare", tiny, tiny, *levels, "--out", "compared")
+    assert found.code == 0, found.err
+    assert "other draws" in found.out
+    assert "Control, each model against itself" in found.out
+    plain = json.loads(type_in("compare", tiny, tiny, *levels, "--json").out)
+    assert plain["asked"] == 3 and plain["kept"] >= 2
+    assert {row["sturdier"] for row in plain["quantities"]} == {""}
+    refused = type_in("compare", tiny, tiny, *levels, "--out", "impaired")
+    assert refused.code == 2
+    assert "WouldOverwrite" in refused.err
+
+
+def own_task(tiny: str, folder: Path) -> Path:
+    """Write a task of what the model answers anyway."""
+    model, lines = rh.load(tiny), []
+    for prompt in ("The capital of", "The capital of France is", "The Berlin of"):
+        lines.append(json.dumps({"prompt": prompt, "answer": model.generate(prompt, max_new_tokens=1).text}))
+    path = folder / "own.jsonl"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path

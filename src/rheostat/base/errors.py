@@ -82,6 +82,10 @@ class ClusterNotUsable(RheostatError):
     """A cluster of units is empty, or belongs to another network."""
 
 
+class TaskNotUsable(RheostatError):
+    """There is no task of this name, or the network answers none of its items."""
+
+
 class NotOneToken(RheostatError):
     """A text that must be a single token of the vocabulary is none or several."""
 

@@ -21,6 +21,7 @@ def impairment_curves(
     intensities: Sequence[float],
     *,
     draws: int = 1,
+    first_draw: int = 0,
     crossed: bool = True,
     seed: int = 0,
     store: str | Path | None = None,
@@ -35,6 +36,7 @@ def impairment_curves(
         dials: by the name that the table gives them.
         intensities: at least 0, ascending; 0, the intact network, is always measured, once for all dials.
         draws: of the noise; a dial that draws none is measured once.
+        first_draw: number of the first draw, from 0 on; other numbers are other noise.
         crossed: every item under every draw; else each group of items under one of the draws, in turns, which costs
             a `draws`-th and still averages over draws.
         seed: of the noise.
@@ -47,16 +49,18 @@ def impairment_curves(
         loss the mean over the answer's tokens in nats, right 1 where greedy decoding would have written all of them.
 
     Raises:
-        BadArgument: no task, two of one name, intensities that do not ascend from 0, or fewer than one draw.
+        BadArgument: no task, two of one name, intensities that do not ascend from 0, or fewer than one draw, or a
+            negative intensity or number of a draw.
         ClusterNotUsable, SiteNotFound: a dial does not fit the network.
     """
-    levels = _check(tasks, intensities, draws)
+    levels = _check(tasks, intensities, draws, first_draw)
     for dial in dials.values():
         dial.check(network)
     items = [(task.name, number, item) for task in tasks for number, item in enumerate(task.items)]
     tables = []
-    for part in [range(draws)] if crossed else [[draw] for draw in range(draws)]:
-        chosen = items if crossed else _of_draw(items, part[0], draws)
+    numbers = range(first_draw, first_draw + draws)
+    for part in [numbers] if crossed else [[draw] for draw in numbers]:
+        chosen = items if crossed else _of_draw(items, part[0] - first_draw, draws)
         if chosen:
             cells = _cells(dials, levels, part, seed)
             tables.append(_measured(network, chosen, cells, store, executor, progress))
@@ -114,13 +118,13 @@ def _of_draw(items: Sequence[tuple[str, int, Item]], draw: int, draws: int) -> l
     return [one for one in items if groups[one[2].group or one[2].prompt] % draws == draw]
 
 
-def _check(tasks: Sequence[Task], intensities: Sequence[float], draws: int) -> list[float]:
+def _check(tasks: Sequence[Task], intensities: Sequence[float], draws: int, first_draw: int) -> list[float]:
     """Return the intensities above 0."""
     names = [task.name for task in tasks]
     if not tasks or len(set(names)) < len(names):
         raise BadArgument(f"tasks {names}: give at least one, each with a name of its own.")
     if list(intensities) != sorted(set(intensities)) or any(not 0 <= one < float("inf") for one in intensities):
         raise BadArgument(f"intensities {list(intensities)}: ascending, from 0 on, each once.")
-    if draws < 1:
-        raise BadArgument(f"draws={draws}: at least 1.")
+    if draws < 1 or first_draw < 0:
+        raise BadArgument(f"draws={draws}, first_draw={first_draw}: at least 1 draw, numbered from 0 on.")
     return [float(one) for one in intensities if one > 0]

@@ -20,6 +20,18 @@ from rheostat.studies.study import Context, Findings, Study
 
 PARTS: tuple[Callable[[Context], Part], ...] = (shapley.run,)
 CLAIMS: dict[str, str] = {shapley.CLAIM: shapley.STATEMENT}
+from rheostat.studies.impairment import fragility, two_models
+from rheostat.studies.part import Part, run_parts
+from rheostat.studies.study import Context, Findings, Study
+
+PARTS: tuple[Callable[[Context], Part], ...] = (
+    fragility.run,
+    two_models.run,
+)
+CLAIMS: dict[str, str] = {
+    fragility.CLAIM: fragility.STATEMENT,
+    two_models.CLAIM: two_models.STATEMENT,
+}
 
 
 def run(context: Context) -> Findings:
