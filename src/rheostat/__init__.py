@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from rheostat.edit.projection import Piecewise, Project
     from rheostat.edit.source import FromPrompt
     from rheostat.engine.cells import Cell, patching_cells
-    from rheostat.impairment.fair_chance import fair_chance
-    from rheostat.impairment.rank_units import rank_units
     from rheostat.impairment.comparison import compare_models
     from rheostat.impairment.curve import impairment_curves
     from rheostat.impairment.dial import Dial
+    from rheostat.impairment.fair_chance import fair_chance
+    from rheostat.impairment.rank_units import rank_units
     from rheostat.impairment.scale import measure_scale
     from rheostat.impairment.summary import summarise_curves
     from rheostat.impairment.task import Item, Task
@@ -152,10 +152,6 @@ _HOMES = {
     "token_roles": "rheostat.tracing.attention_knockout",
     "windows": "rheostat.sweeps.targets",
     "write_record": "rheostat.report.folder",
-    "read_concept": "rheostat.directions.scores",
-    "separate": "rheostat.directions.detection",
-    "correlate": "rheostat.directions.correlation",
-    "find_clusters": "rheostat.directions.clusters",
     "Dial": "rheostat.impairment.dial",
     "Item": "rheostat.impairment.task",
     "Task": "rheostat.impairment.task",
@@ -163,9 +159,6 @@ _HOMES = {
     "impairment_curves": "rheostat.impairment.curve",
     "measure_scale": "rheostat.impairment.scale",
     "summarise_curves": "rheostat.impairment.summary",
-    "monitor": "rheostat.steering.monitor",
-    "threshold_for": "rheostat.steering.threshold",
-    "compare_oversight": "rheostat.steering.oversight",
 }
 
 __all__ = [
@@ -224,8 +217,8 @@ __all__ = [
     "fit_directions",
     "fit_directions_from_texts",
     "fit_erasures",
-    "keyword_prompts",
     "impairment_curves",
+    "keyword_prompts",
     "load",
     "measure",
     "measure_scale",
@@ -234,9 +227,9 @@ __all__ = [
     "patch_activations",
     "patching_cells",
     "prompt_vectors",
-    "read_articles",
     "random_ranking",
     "rank_units",
+    "read_articles",
     "read_concept",
     "read_pairs",
     "run_study",

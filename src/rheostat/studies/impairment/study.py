@@ -2,35 +2,24 @@
 
 from collections.abc import Callable
 
-from rheostat.studies.impairment import hypothesis_a, prompts
-from rheostat.studies.part import Part, run_parts
-from rheostat.studies.study import Context, Findings, Study
-
-PARTS: tuple[Callable[[Context], Part], ...] = (prompts.part, hypothesis_a.part)
-CLAIMS: dict[str, str] = {**hypothesis_a.STATEMENTS}
-from rheostat.studies.impairment import topic_bound
-from rheostat.studies.part import Part, run_parts
-from rheostat.studies.study import Context, Findings, Study
-
-PARTS: tuple[Callable[[Context], Part], ...] = (topic_bound.run,)
-CLAIMS: dict[str, str] = {topic_bound.CLAIM: topic_bound.STATEMENT}
-from rheostat.studies.impairment import shapley
-from rheostat.studies.part import Part, run_parts
-from rheostat.studies.study import Context, Findings, Study
-
-PARTS: tuple[Callable[[Context], Part], ...] = (shapley.run,)
-CLAIMS: dict[str, str] = {shapley.CLAIM: shapley.STATEMENT}
-from rheostat.studies.impairment import fragility, two_models
+from rheostat.studies.impairment import fragility, hypothesis_a, prompts, shapley, topic_bound, two_models
 from rheostat.studies.part import Part, run_parts
 from rheostat.studies.study import Context, Findings, Study
 
 PARTS: tuple[Callable[[Context], Part], ...] = (
+    prompts.part,
+    hypothesis_a.part,
+    topic_bound.run,
     fragility.run,
     two_models.run,
+    shapley.run,
 )
 CLAIMS: dict[str, str] = {
+    **hypothesis_a.STATEMENTS,
+    topic_bound.CLAIM: topic_bound.STATEMENT,
     fragility.CLAIM: fragility.STATEMENT,
     two_models.CLAIM: two_models.STATEMENT,
+    shapley.CLAIM: shapley.STATEMENT,
 }
 
 
