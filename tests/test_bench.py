@@ -67,8 +67,7 @@ def test_every_benchmark_runs_and_agrees(model: rh.Model, worded: rh.Model, name
 
 @pytest.mark.parametrize(
     "benchmark",
-    [actadd, capture, generate, generation_sweep, impaired_generation, plain_sweep, rows, sweep],
-    [actadd, capture, generate, generation_sweep, plain_sweep, rows, shapley, sweep],
+    [actadd, capture, generate, generation_sweep, impaired_generation, plain_sweep, rows, shapley, sweep],
     ids=lambda module: module.__name__,
 )
 def test_a_plain_way_that_computes_something_else_is_noticed(model: rh.Model, monkeypatch, benchmark):
