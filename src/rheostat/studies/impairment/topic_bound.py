@@ -233,7 +233,8 @@ def _verdict(deciding: Sequence[Measurement], planted_found: bool) -> Verdict:
     wide = [one for one in deciding if one.low <= 0 and one.high >= USEFUL]
     counts = (
         f"In {len(specific)} of {len(deciding)} comparisons (ranking, mode, site, model) the own topic suffers more, "
-        f"beyond random clusters; in {len(wide)} of the others {number(USEFUL)} nats are not excluded."
+        f"beyond random clusters, where chance alone would give {number(0.025 * len(deciding))}; in {len(wide)} of the "
+        f"others {number(USEFUL)} nats are not excluded."
     )
     large = "is" if planted_found else "is not"
     said = [counts, f"In the planted network the statistic {large} large for every ranking and mode."]
