@@ -19,6 +19,7 @@ def number(logits: torch.Tensor) -> torch.Tensor:
 
 def test_every_prompt_has_the_gradients_that_it_has_alone(model):
     sites = [f"blocks.*.{kind}" for kind in model.anatomy.kinds if kind != "pattern"]
+    held = [one.grad for one in model.module.parameters()]
     found = row_gradients(model, PROMPTS, sites, [number] * 3, logits_at=AT, positions=AT)
     allowed = tolerance(model.run(PROMPTS[2]).logits)
     moved = 0.0
@@ -31,7 +32,8 @@ def test_every_prompt_has_the_gradients_that_it_has_alone(model):
             torch.testing.assert_close(found.activations[name][row], wanted, rtol=1e-5, atol=allowed)
             moved = max(moved, float(gradient.abs().max()))
     assert moved > 1e-2
-    assert not found.values.requires_grad and all(one.grad is None for one in model.module.parameters())
+    assert not found.values.requires_grad
+    assert all(one.grad is before for one, before in zip(model.module.parameters(), held, strict=True))
 
 
 @pytest.mark.parametrize("wrong", ["blocks.0.pattern", "lm_head", "logits", "blocks.0.mlp.ot"])
