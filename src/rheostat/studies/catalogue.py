@@ -74,7 +74,7 @@ STUDIES: dict[str, StudyCard] = {
             title="Graded damage: how abilities break, whether a topic has its own units, and which of two models is "
             "sturdier",
             source="Helm-Burger, “Progress report 7” (LessWrong, 2022)",
-            minutes="over 60 / 3",
+            minutes="100 / not timed",
             home="rheostat.studies.impairment:STUDY",
         ),
     )

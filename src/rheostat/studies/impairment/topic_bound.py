@@ -317,7 +317,7 @@ def _specificity_figure(one: Measured, table: pd.DataFrame, number_of: int) -> F
     )
     return Grid(
         name=f"specificity-{number_of}",
-        title=f"How much more the own topic suffers, beyond random clusters: {one.label}",
+        title=f"Own topic less others, beyond random: {one.label}",
         x_label="mode",
         y_label="ranking",
         value_label="nats",
