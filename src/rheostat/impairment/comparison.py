@@ -63,6 +63,8 @@ class Comparison:
     per_item: bool
     """Whether each group of items was damaged by a draw of its own; else all by each of `n_draws`."""
     n_draws: int
+    bounds: tuple[float, ...] = BOUNDS
+    """Of the accuracy, at which thresholds were taken."""
 
     @property
     def doses_agree(self) -> bool:
@@ -107,7 +109,7 @@ class Comparison:
             ),
             note=f"n = {self.n_kept} of {self.n_asked} items, those that both intact models answer rightly, {drawn} of "
             "the noise. Bands: 95 % bootstrap intervals.",
-            reference={f"{bound:g}": bound for bound in BOUNDS},
+            reference={f"bound {place}": bound for place, bound in enumerate(self.bounds, 1)},
         )
 
     def to_dict(self) -> dict[str, object]:
@@ -212,6 +214,7 @@ def compare_models(
         _control(curves, statistics, seed),
         draws is None,
         n_draws,
+        tuple(bounds),
     )
 
 

@@ -13,7 +13,7 @@ from rheostat.impairment.scale import measure_scale
 from rheostat.impairment.task import Task
 from rheostat.model import Model
 from rheostat.neurons.cluster import Cluster
-from rheostat.studies.impairment.found_clusters import Clusters
+from rheostat.studies.impairment.found_clusters import RANDOM, Clusters
 from rheostat.studies.part import step_params
 from rheostat.studies.study import Context
 
@@ -48,6 +48,27 @@ class Setting:
     def grid(self, mode: str) -> tuple[float, ...]:
         """Return the intensities tried."""
         return GRIDS[mode] if mode == "magnitude" else tuple(self.times * one for one in GRIDS[mode])
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What was found on one model at one kind of site."""
+
+    model: str
+    kind: str
+    clusters: Clusters
+    table: pd.DataFrame
+    """Of `measure_matched`."""
+
+    @property
+    def label(self) -> str:
+        """How tables and figures call it."""
+        return f"{self.model}, {self.kind}"
+
+    @property
+    def rankings(self) -> tuple[str, ...]:
+        """All but the random one."""
+        return tuple(name for name in self.clusters if name != RANDOM)
 
 
 def measure_matched(

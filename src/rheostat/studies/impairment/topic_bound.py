@@ -6,15 +6,15 @@ from itertools import combinations
 
 import pandas as pd
 
-from rheostat.base.shapes import Figure, Grid
 from rheostat.impairment.task import Task
 from rheostat.model import Model
 from rheostat.neurons.methods.registry import METHODS
-from rheostat.neurons.overlap import jaccard, overlap_profile
-from rheostat.studies.impairment.found_clusters import RANDOM, Clusters, find_clusters
-from rheostat.studies.impairment.matched_damage import MODES, TARGET, Setting, measure_matched
+from rheostat.neurons.overlap import jaccard
+from rheostat.studies.impairment.found_clusters import RANDOM, find_clusters
+from rheostat.studies.impairment.matched_damage import MODES, TARGET, Measured, Setting, measure_matched
 from rheostat.studies.impairment.planted import planted_model, planted_tasks
 from rheostat.studies.impairment.specificity import Damage, Specificity, damage_of, of_ranking, of_topic
+from rheostat.studies.impairment.specificity_figures import overlap_figure, rises_figure, specificity_figure
 from rheostat.studies.impairment.topics import topic_tasks
 from rheostat.studies.judging import measurement, number
 from rheostat.studies.part import Part
@@ -28,15 +28,6 @@ SHARE = 0.02
 USEFUL = TARGET / 2
 """Nats that the own topic suffers beyond the others in an effect of useful size: half the damage that is aimed at."""
 PLANTED = "planted network"
-SHORT = {
-    "attribution": "attribution",
-    "attribution_difference": "attr.diff",
-    "activation_difference": "act.diff",
-    "indirect_effect": "indirect",
-    "predictivity": "predict",
-    RANDOM: "random",
-}
-"""Names of rankings in figures."""
 
 
 INTRODUCTION = (
@@ -95,27 +86,6 @@ OF_PLANTED = Size(
     share=0.01,
 )
 """Own units alone carry a topic there, so that all topics together lose a fifth of what the own one loses."""
-
-
-@dataclass(frozen=True, eq=False)
-class Measured:
-    """What was found on one model at one kind of site."""
-
-    model: str
-    kind: str
-    clusters: Clusters
-    table: pd.DataFrame
-    """Of `measure_matched`."""
-
-    @property
-    def label(self) -> str:
-        """How tables and figures call it."""
-        return f"{self.model}, {self.kind}"
-
-    @property
-    def rankings(self) -> tuple[str, ...]:
-        """All but the random one."""
-        return tuple(name for name in self.clusters if name != RANDOM)
 
 
 def run(context: Context) -> Part:
@@ -183,9 +153,9 @@ def judged(found: Sequence[Measured], planted: Sequence[Measured], seed: int) ->
     table, by_topic, by_prompts = pd.DataFrame(rows), pd.DataFrame(topics), pd.DataFrame(rises)
     planted_found = all(one.difference.low > 0 and one.effect >= USEFUL for one in seen[PLANTED])
     figures = (
-        *(_specificity_figure(one, table, number) for number, one in enumerate((*found, *planted))),
-        *(_rises_figure(one, by_prompts, number) for number, one in enumerate((*found, *planted))),
-        *(_overlap_figure(one, number) for number, one in enumerate(found)),
+        *(specificity_figure(one, table, number) for number, one in enumerate((*found, *planted))),
+        *(rises_figure(one, by_prompts, number) for number, one in enumerate((*found, *planted))),
+        *(overlap_figure(one, number) for number, one in enumerate(found)),
     )
     overlap = pd.DataFrame([row for one in (*found, *planted) for row in _overlaps(one)])
     tables = {
@@ -300,59 +270,6 @@ def _overlaps(one: Measured) -> list[dict[str, object]]:
         for ranking, clusters in one.clusters.items()
         for (first, own), (second, other) in combinations(clusters.items(), 2)
     ]
-
-
-def _specificity_figure(one: Measured, table: pd.DataFrame, number_of: int) -> Figure:
-    here = table[(table["model"] == one.model) & (table["kind"] == one.kind)]
-    cells = pd.DataFrame(
-        {
-            "x": here["mode"],
-            "y": here["ranking"].map(SHORT),
-            "value": here["own_less_others"] - here["random"],
-            "text": [
-                f"{row['own_less_others'] - row['random']:.2f}{'' if row['low'] <= 0 <= row['high'] else ' *'}"
-                for row in here.to_dict("records")
-            ],
-        }
-    )
-    return Grid(
-        name=f"specificity-{number_of}",
-        title=f"Own topic less others, beyond random: {one.label}",
-        x_label="mode",
-        y_label="ranking",
-        value_label="nats",
-        table=cells,
-        centre=0.0,
-        note="Rise of the loss on the topic's own prompts less the mean of the others', mean over topics, at matched "
-        "overall damage where the mode reaches it; minus random clusters of equal size. *: the 95 % bootstrap interval "
-        f"over {here['n_articles'].iloc[0]} articles and the random clusters excludes 0.",
-    )
-
-
-def _rises_figure(one: Measured, rises: pd.DataFrame, number_of: int) -> Figure:
-    here = rises[rises["where"] == one.label]
-    cells = pd.DataFrame(
-        {
-            "x": here["mode"].str[:5] + " " + here["prompts"].str[:5],
-            "y": here["ranking"].map(SHORT) + " " + here["cluster"].str[:5],
-            "value": here["rise"],
-        }
-    )
-    return Grid(
-        name=f"rises-{number_of}",
-        title=f"What damage to each cluster does to each topic's prompts: {one.label}",
-        x_label="mode: topic of the prompts",
-        y_label="ranking: topic of the cluster",
-        value_label="rise of the loss, nats",
-        table=cells,
-        centre=0.0,
-        note="If clusters were bound to their topics, cells where both topics agree would stand out from their row.",
-    )
-
-
-def _overlap_figure(one: Measured, number_of: int) -> Figure:
-    note = f"{one.label}: pairs of topics within a ranking; pairs of random clusters of the same size as the control."
-    return overlap_profile(one.clusters, name=f"cluster-overlap-{number_of}", note=note)
 
 
 def _text(table: pd.DataFrame) -> str:
