@@ -20,7 +20,7 @@ from rheostat.models.tokens import Prompt
 
 TARGET = 1 / 1.03
 """At most 3 % more time than plain generation."""
-INTENSITY = 0.05
+INTENSITY = 0.3
 N_NEW, N_PROMPT, TURNS = 64, 20, 7
 N_ROWS = 8
 
@@ -49,7 +49,7 @@ def run(model: Model, *, quick: bool) -> list[Outcome]:
             for mode in MODES
         ),
         Check("tokens unlike plain generation's, at intensity 0", unlike(results["zero"], results["plain"]), 0),
-        Check("no mode changed a token", float(all(results[mode] == results["plain"] for mode in MODES)), 0),
+        Check("modes that changed no token", float(sum(results[mode] == results["plain"] for mode in MODES)), 0),
     )
     case = f"{n_new} tokens"
     calls = {

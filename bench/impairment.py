@@ -18,9 +18,9 @@ from rheostat.edit.noise import keyed_noise
 from rheostat.engine.cells import Cell
 from rheostat.engine.explain import explain_sweep
 from rheostat.impairment.dial import Dial
-from rheostat.impairment.task import Item, Questions, ask
 from rheostat.model import Model
 from rheostat.sweeps.sweep import sweep
+from rheostat.tasks.item import Item, Questions, ask
 
 KIND = "mlp_out"
 MODES = ("gaussian", "negative", "magnitude")

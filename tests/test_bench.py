@@ -25,9 +25,9 @@ from bench import (
     sweep,
     where,
 )
-from rheostat.impairment.task import Item
 from rheostat.lenses import reading
 from rheostat.models.toy import toy
+from rheostat.tasks.item import Item
 from tests.contract.conftest import word_tokenizer
 
 ITEMS = [

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from rheostat.impairment.rank_units import rank_units
     from rheostat.impairment.scale import measure_scale
     from rheostat.impairment.summary import summarise_curves
-    from rheostat.impairment.task import Item, Task
     from rheostat.lenses.logit import LogitLens
     from rheostat.metrics.divergence import KLToClean
     from rheostat.metrics.loss import Loss
@@ -65,6 +64,7 @@ if TYPE_CHECKING:
     from rheostat.sweeps.grids import adding_cells, combined_cells, scaling_cells
     from rheostat.sweeps.summary import summarise
     from rheostat.sweeps.targets import targets, windows
+    from rheostat.tasks.item import Item, Task
     from rheostat.tracing.activation_patching import patch_activations
     from rheostat.tracing.attention_knockout import attention_knockout, token_roles
     from rheostat.tracing.attributes_rate import attributes_rate
@@ -153,8 +153,8 @@ _HOMES = {
     "windows": "rheostat.sweeps.targets",
     "write_record": "rheostat.report.folder",
     "Dial": "rheostat.impairment.dial",
-    "Item": "rheostat.impairment.task",
-    "Task": "rheostat.impairment.task",
+    "Item": "rheostat.tasks.item",
+    "Task": "rheostat.tasks.item",
     "compare_models": "rheostat.impairment.comparison",
     "impairment_curves": "rheostat.impairment.curve",
     "measure_scale": "rheostat.impairment.scale",

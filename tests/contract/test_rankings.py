@@ -8,13 +8,13 @@ import torch
 import rheostat as rh
 from rheostat.base.errors import BadArgument
 from rheostat.edit.arithmetic import Zero
-from rheostat.impairment.task import Questions
 from rheostat.metrics.loss import Loss
 from rheostat.neurons.cluster import Cluster
 from rheostat.neurons.methods import indirect_effect
 from rheostat.neurons.methods.registry import METHODS
 from rheostat.neurons.observation import observe
 from rheostat.neurons.rank import rank
+from rheostat.tasks.item import Questions
 from tests.contract.conftest import load_toy
 
 KINDS = ("mlp_in", "neurons", "mlp_out")

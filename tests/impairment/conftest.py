@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
-from rheostat.impairment.task import Item, Task
+from rheostat.tasks.item import Item, Task
 
 Right = Callable[[int, int, float], float]
 """(item, draw, intensity) → whether the answer is right."""

@@ -14,9 +14,9 @@ from rheostat.impairment.curve import impairment_curves
 from rheostat.impairment.dial import Dial
 from rheostat.impairment.scale import measure_scale
 from rheostat.impairment.summary import area, difference
-from rheostat.impairment.task import Item, Task, ask
-from rheostat.impairment.tasks import TASKS, named_task, read_task
 from rheostat.report.figures import png
+from rheostat.tasks.item import Item, Task, ask
+from rheostat.tasks.named import TASKS, named_task, read_task
 from tests.contract.conftest import load_toy
 
 LEVELS = (0.0, 0.2, 0.6, 2.0)

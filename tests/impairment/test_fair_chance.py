@@ -6,7 +6,7 @@ import pytest
 
 from rheostat.data.keyword_prompts import KeywordPrompt
 from rheostat.impairment.fair_chance import fair_chance
-from rheostat.impairment.task import Item, ask
+from rheostat.tasks.item import Item, ask
 from tests.contract.conftest import load_toy
 
 WORDS = ("w5", "w6 w9", "w7", "w8", "w9 w20", "w10", "w11", "w12")

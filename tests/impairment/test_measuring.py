@@ -13,9 +13,9 @@ from rheostat.impairment.comparison import answered
 from rheostat.impairment.curve import impairment_curves
 from rheostat.impairment.dial import Dial
 from rheostat.impairment.scale import measure_scale
-from rheostat.impairment.task import Item, Task, ask
 from rheostat.neurons.cluster import Cluster
 from rheostat.neurons.ranking import random_ranking
+from rheostat.tasks.item import Item, Task, ask
 from tests.contract.conftest import load_toy
 from tests.impairment.conftest import word_task
 

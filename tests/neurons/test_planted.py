@@ -9,7 +9,6 @@ import torch
 import rheostat as rh
 from rheostat.base.errors import BadArgument, ClusterNotUsable, FileNotUsable
 from rheostat.impairment.rank_units import rank_units
-from rheostat.impairment.task import Task, ask
 from rheostat.neurons.cluster import Cluster
 from rheostat.neurons.methods.registry import METHODS
 from rheostat.neurons.observation import Observation, observe
@@ -19,6 +18,7 @@ from rheostat.neurons.rank import rank_observed
 from rheostat.neurons.ranking import Ranking, random_ranking
 from rheostat.report.figures import png
 from rheostat.studies.impairment.planted import TOPICS, planted_model, planted_tasks, planted_units
+from rheostat.tasks.item import Task, ask
 
 SHARE = 0.01
 CONTRASTIVE = [name for name, method in METHODS.items() if method.needs_others]

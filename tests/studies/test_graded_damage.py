@@ -12,7 +12,6 @@ import torch
 from rheostat.capture.activations import Activations
 from rheostat.edit.impairment import Impair
 from rheostat.impairment.scale import measure_scale
-from rheostat.impairment.task import Item, Task
 from rheostat.studies.impairment import gradedness, hypothesis_a
 from rheostat.studies.impairment.curve_figures import figures_of
 from rheostat.studies.impairment.graded import INTACT, SUITES, Graded, dose_of, measure, reached, sites_of
@@ -28,6 +27,7 @@ from rheostat.studies.impairment.kinds_of_damage import (
     expected_largest,
     levels_of,
 )
+from rheostat.tasks.item import Item, Task
 from tests.contract.conftest import load_toy
 
 Shape = Callable[[float], float]

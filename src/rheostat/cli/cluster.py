@@ -10,9 +10,9 @@ from rheostat.base.names import did_you_mean
 from rheostat.cli import options
 
 if TYPE_CHECKING:
-    from rheostat.impairment.task import Task
     from rheostat.model import Model
     from rheostat.neurons.cluster import Cluster
+    from rheostat.tasks.item import Task
 
 EXAMPLE = (
     "Example: rheostat cluster smollm2-135m-instruct --topic sports --prompts 8 --out sports.json --html sports.html"

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from rheostat.base.shapes import Figure
-    from rheostat.impairment.task import Task
     from rheostat.model import Model
+    from rheostat.tasks.item import Task
 
 ModeOption = Annotated[
     Literal["gaussian", "negative", "magnitude"],
@@ -64,7 +64,7 @@ def task(text: str, seed: int) -> "Task":
     Raises:
         TaskNotUsable, FileNotUsable, BadArgument
     """
-    from rheostat.impairment.tasks import named_task, read_task
+    from rheostat.tasks.named import named_task, read_task
 
     return read_task(text) if text.endswith(".jsonl") else named_task(text, seed=seed)
 

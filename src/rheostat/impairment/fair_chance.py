@@ -13,10 +13,10 @@ import pandas as pd
 from rheostat.data.inflections import giveaways
 from rheostat.data.keyword_prompts import KeywordPrompt
 from rheostat.engine.cells import Cell
-from rheostat.impairment.task import Item, Task, ask
 from rheostat.metrics.loss import Loss, PerPrompt
 from rheostat.models.network import Network
 from rheostat.sweeps.sweep import sweep
+from rheostat.tasks.item import Item, Task, ask
 
 LEAST_PROBABILITY = 0.01
 """Of the keyword's first token, by the intact network."""

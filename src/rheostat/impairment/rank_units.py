@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from rheostat.base.errors import BadArgument
 from rheostat.base.names import did_you_mean
-from rheostat.impairment.task import Task, ask
 from rheostat.models.network import Network
 from rheostat.neurons.rank import rank
 from rheostat.neurons.ranking import Ranking, random_ranking
+from rheostat.tasks.item import Task, ask
 
 
 def rank_units(

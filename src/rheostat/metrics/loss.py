@@ -112,6 +112,15 @@ class GreedyMatch(_OfPromptTokens):
         return torch.stack(each, -1).prod(-1)
 
 
+class FirstMatch(_OfPromptTokens):
+    """1 where the first of the chosen tokens is the likeliest at its place, else 0."""
+
+    @staticmethod
+    def value(logits: Float[Tensor, "batch pos d_vocab"], targets: Int[Tensor, " pos"]) -> Float[Tensor, " batch"]:
+        """Return whether the first target is the likeliest."""
+        return of.among(logits[:, 0], targets[:1])
+
+
 def predicted_places(asked: PositionsLike, row: Row) -> tuple[int, ...]:
     """Return the positions of the tokens that are predicted.
 

@@ -18,7 +18,7 @@ from rheostat.sites.site import resolve
 
 @runtime_checkable
 class Asked(Protocol):
-    """Prompts with answers in a network's tokens, such as `impairment.task.ask` returns."""
+    """Prompts with answers in a network's tokens, such as `tasks.item.ask` returns."""
 
     @property
     def rows(self) -> tuple[tuple[int, ...], ...]:

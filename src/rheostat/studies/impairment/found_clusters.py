@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from rheostat.impairment.task import Task, ask
 from rheostat.model import Model
 from rheostat.neurons.cluster import Cluster
 from rheostat.neurons.observation import observe
@@ -12,6 +11,7 @@ from rheostat.neurons.rank import rank_observed
 from rheostat.neurons.ranking import random_ranking
 from rheostat.studies.part import step_params
 from rheostat.studies.study import Context
+from rheostat.tasks.item import Task, ask
 
 RANDOM = "random"
 Clusters = Mapping[str, Mapping[str, Cluster]]

@@ -15,8 +15,6 @@ from rheostat.impairment.dial import Dial
 from rheostat.impairment.measured import MeasuredCurve, Weights, measured_curves, resampled_interval
 from rheostat.impairment.scale import measure_scale
 from rheostat.impairment.summary import Statistic, half_damage, half_loss, interval_of, summarise_curves, within_range
-from rheostat.impairment.task import Task, ask
-from rheostat.impairment.tasks import named_task
 from rheostat.metrics.statistics import Values, spearman
 from rheostat.model import Model
 from rheostat.studies.impairment.choosing import Drawn, against, extremes, itself, more_fragile
@@ -25,6 +23,8 @@ from rheostat.studies.judging import compared_all, held, judge, measurement, num
 from rheostat.studies.part import Part, joined, step_params
 from rheostat.studies.record import Measurement, Section, Verdict
 from rheostat.studies.study import Context
+from rheostat.tasks.item import Task, ask
+from rheostat.tasks.named import named_task
 
 CLAIM = "impair-5"
 STATEMENT = (

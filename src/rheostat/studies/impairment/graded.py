@@ -10,7 +10,6 @@ import pandas as pd
 from rheostat.capture.activations import Activations
 from rheostat.engine.cells import Cell
 from rheostat.impairment.scale import measure_scale
-from rheostat.impairment.task import Item, Task, ask
 from rheostat.metrics.statistics import Values
 from rheostat.model import Model
 from rheostat.studies.impairment.kinds_of_damage import (
@@ -27,6 +26,7 @@ from rheostat.studies.impairment.topics import topic_tasks
 from rheostat.studies.part import step_params
 from rheostat.studies.study import Context
 from rheostat.sweeps.sweep import sweep
+from rheostat.tasks.item import Item, Task, ask
 
 N_MAIN, N_BESIDE, N_PILOT = 16, 8, 1
 """Prompts of each topic."""

@@ -10,12 +10,12 @@ from rheostat.capture.activations import Activations
 from rheostat.impairment.curve import impairment_curves
 from rheostat.impairment.dial import Dial
 from rheostat.impairment.scale import measure_scale
-from rheostat.impairment.task import Task
 from rheostat.model import Model
 from rheostat.neurons.cluster import Cluster
 from rheostat.studies.impairment.found_clusters import RANDOM, Clusters
 from rheostat.studies.part import step_params
 from rheostat.studies.study import Context
+from rheostat.tasks.item import Task
 
 MODES = ("gaussian", "negative", "magnitude")
 TARGET = 0.5

@@ -11,8 +11,8 @@ import torch
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from rheostat.impairment.task import Item, Task
 from rheostat.model import Model, load
+from rheostat.tasks.item import Item, Task
 
 TOPICS = tuple("abcde")
 N_CUES = 4

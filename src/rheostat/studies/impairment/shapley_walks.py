@@ -16,7 +16,6 @@ from torch import Tensor
 from rheostat.edit.arithmetic import Zero
 from rheostat.engine.cells import Cell
 from rheostat.engine.gradients import site_gradients
-from rheostat.impairment.task import Item, Questions, ask
 from rheostat.metrics.statistics import Values
 from rheostat.model import Model
 from rheostat.neurons.shapley.neuron_game import NeuronGame, neuron_players
@@ -24,6 +23,7 @@ from rheostat.neurons.shapley.recording import RecordedGame, record_walk
 from rheostat.studies.impairment.topics import topic_tasks
 from rheostat.studies.part import step_params
 from rheostat.studies.study import Context
+from rheostat.tasks.item import Item, Questions, ask
 
 CHUNK = 256
 STRONGEST = 3

@@ -6,7 +6,6 @@ from itertools import combinations
 
 import pandas as pd
 
-from rheostat.impairment.task import Task
 from rheostat.model import Model
 from rheostat.neurons.methods.registry import METHODS
 from rheostat.neurons.overlap import jaccard
@@ -20,6 +19,7 @@ from rheostat.studies.judging import measurement, number
 from rheostat.studies.part import Part
 from rheostat.studies.record import Measurement, Section, Verdict, VerdictName
 from rheostat.studies.study import Context
+from rheostat.tasks.item import Task
 
 CLAIM = "impair-4"
 STATEMENT = "Damaging the cluster of one topic hurts all topics alike: no topic specificity"

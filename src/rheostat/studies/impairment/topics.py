@@ -7,10 +7,10 @@ from typing import Literal
 from rheostat.data.articles import Article, bbc_articles
 from rheostat.data.keyword_prompts import KeywordPrompt, keyword_prompts
 from rheostat.impairment.fair_chance import LEAST_PROBABILITY, FairPrompts, fair_chance
-from rheostat.impairment.task import Task
 from rheostat.model import Model
 from rheostat.studies.part import step_params
 from rheostat.studies.study import Context
+from rheostat.tasks.item import Task
 
 Half = Literal["find", "measure"]
 HALVES: tuple[Half, ...] = ("find", "measure")

@@ -9,8 +9,6 @@ from rheostat.base.errors import TaskNotUsable
 from rheostat.impairment.comparison import Comparison, compare_models
 from rheostat.impairment.measured import MeasuredCurve, Weights, resampled_interval
 from rheostat.impairment.summary import Statistic, area, threshold, within_range
-from rheostat.impairment.task import Task
-from rheostat.impairment.tasks import named_task
 from rheostat.metrics.statistics import Values
 from rheostat.studies.impairment.choosing import against, itself, more_fragile, sturdier
 from rheostat.studies.impairment.fragility import LEVELS, N_ITEMS, N_QUICK, QUICK_LEVELS
@@ -18,6 +16,8 @@ from rheostat.studies.judging import compared_all, held, judge, number
 from rheostat.studies.part import Part, joined
 from rheostat.studies.record import Measurement, Section, Verdict
 from rheostat.studies.study import Context
+from rheostat.tasks.item import Task
+from rheostat.tasks.named import named_task
 
 CLAIM = "impair-6"
 STATEMENT = (

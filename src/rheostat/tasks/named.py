@@ -15,7 +15,7 @@ from rheostat.data.categories import ANIMALS, COLOURS, FIRST_NAMES
 from rheostat.data.facts import all_facts
 from rheostat.data.keyword_prompts import keyword_prompts
 from rheostat.data.relations import COUNTRIES
-from rheostat.impairment.task import Item, Task
+from rheostat.tasks.item import Item, Task
 
 N_EXAMPLES = 2
 """Examples that stand before the question, of tasks that need some."""

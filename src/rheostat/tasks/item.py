@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rheostat.base.errors import BadArgument
-from rheostat.metrics.loss import GreedyMatch, Loss, PerPrompt
+from rheostat.metrics.loss import FirstMatch, GreedyMatch, Loss, PerPrompt
 from rheostat.models.network import Network
 
 
@@ -52,6 +52,11 @@ class Questions:
     def right(self) -> GreedyMatch:
         """Whether greedy decoding would have written each answer, all of its tokens."""
         return GreedyMatch(self._answers)
+
+    @property
+    def begun(self) -> FirstMatch:
+        """Whether greedy decoding would have written the first token of each answer."""
+        return FirstMatch(self._answers)
 
     @property
     def _answers(self) -> PerPrompt:
