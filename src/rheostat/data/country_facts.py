@@ -37,8 +37,9 @@ COUNTRIES_BY_LANGUAGE = {
     "Ukrainian": ("Ukraine",), "Czech": ("Czech Republic",), "Hungarian": ("Hungary",), "Romanian": ("Romania",),
     "Bulgarian": ("Bulgaria",), "Croatian": ("Croatia",), "Serbian": ("Serbia",), "Albanian": ("Albania",),
     "Turkish": ("Turkey",), "Persian": ("Iran",), "Hebrew": ("Israel",), "Hindi": ("India",),
-    "Bengali": ("Bangladesh",), "Nepali": ("Nepal",), "Thai": ("Thailand",), "Vietnamese": ("Vietnam",), "Japanese": ("Japan",),
-    "Korean": ("North Korea", "South Korea"), "Mongolian": ("Mongolia",), "Swahili": ("Kenya", "Tanzania"),
+    "Bengali": ("Bangladesh",), "Nepali": ("Nepal",), "Thai": ("Thailand",), "Vietnamese": ("Vietnam",),
+    "Japanese": ("Japan",), "Korean": ("North Korea", "South Korea"),
+    "Mongolian": ("Mongolia",), "Swahili": ("Kenya", "Tanzania"),
     "Lithuanian": ("Lithuania",), "Latvian": ("Latvia",), "Estonian": ("Estonia",),
 }  # fmt: skip
 """Language → countries where most public life is in it."""
