@@ -28,7 +28,6 @@ from rheostat.studies.impairment.shapley_walks import (
     QUICK,
     Amounts,
     Prompts,
-    chosen_block,
     every_coalition,
     losses_without,
     other_scores,
@@ -61,7 +60,7 @@ def run(context: Context) -> Part:
     amounts, n_runs = (QUICK, RUNS_QUICK) if context.quick else (FULL, RUNS)
     found = prompts_of(context, model, amounts.find, find=True)
     pilot = losses_without(context, model, found, amounts.pilot)
-    block = chosen_block(pilot)
+    block = model.n_blocks - 1
     single = recorded(
         context,
         model,
@@ -211,10 +210,10 @@ def _which_block(model: Model, block: int, pilot: pd.DataFrame) -> str:
         f"{place} ({number(loss)})" for place, loss in losses.drop(-1).sort_values(ascending=False).head(3).items()
     )
     return (
-        f"{model.name}, block {block} of {model.n_blocks}: the deepest of the three blocks whose MLP the prompts need "
-        f"most (loss without it: {strongest}; whole: {number(float(losses[-1]))}), because least is left to compute "
-        "behind it. Neurons are set to zero at the token that predicts the keyword; a coalition is worth minus the "
-        "loss of its first token."
+        f"{model.name}, block {block} of {model.n_blocks}: the last, because no later block can make up for what is "
+        f"gone. Loss without its MLP {number(float(losses[block]))}, of the whole model {number(float(losses[-1]))}; "
+        f"the prompts need most the MLPs of blocks {strongest}. Neurons are set to zero at the token that predicts the "
+        "keyword; a coalition is worth minus the loss of its first token."
     )
 
 

@@ -26,8 +26,6 @@ from rheostat.studies.study import Context
 from rheostat.tasks.item import Item, Questions, ask
 
 CHUNK = 256
-STRONGEST = 3
-"""Blocks that the choice is among: those whose MLP the prompts need most."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +37,7 @@ class Amounts:
     measure: int
     """Prompts per topic, of other articles, to measure removal on."""
     pilot: int
-    """Prompts for choosing the block."""
+    """Prompts on which every block goes without its MLP."""
     walks: int
     """Of single neurons."""
     piece: int
@@ -103,12 +101,6 @@ def losses_without(context: Context, model: Model, found: Prompts, n: int) -> pd
 
     params = _params(model, context, found, chosen=chosen)
     return context.step(f"shapley-blocks-{model.name}", params, compute)
-
-
-def chosen_block(losses: pd.DataFrame) -> int:
-    """Return the deepest of the three blocks whose MLP the prompts need most: behind it least is left to compute."""
-    blocks = losses[losses["block"] >= 0].sort_values("loss", ascending=False)
-    return int(blocks["block"].head(STRONGEST).max())
 
 
 def recorded(
