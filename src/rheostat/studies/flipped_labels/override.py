@@ -169,6 +169,6 @@ def _figure(asked: Asked, model: str, way: str, k: int, seed: int) -> Profile:
         y_label="accuracy (the texts' own labels)",
         table=pd.DataFrame(rows),
         note=f"{k} demonstrations per class, n = {n} streams of demonstrations with 4 queries each per set of texts, "
-        "95 % bootstrap intervals over streams. Below guessing: the flipped labels are followed against the words' meaning.",
+        "95 % bootstrap intervals over streams. Below guessing: flipped labels are followed against their meaning.",
         reference={"guessing": GUESSING},
     )

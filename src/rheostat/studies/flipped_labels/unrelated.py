@@ -56,7 +56,7 @@ def run(context: Context, asked: Asked) -> Part:
         statement=STATEMENT,
         verdict=judge(deciding, planted_found=bool(deciding)),
         reason=f"{held(deciding)} Tested is that meaning and mapping both count, where regular labels bring a model "
-        f"above guessing{f'; not so on {left_out}' if left_out else ''}. The gap to large models cannot be tested here.",
+        f"above guessing{f'; not so on {left_out}' if left_out else ''}. The gap to large models is not testable here.",
         measurements=tuple(one for each in found.values() for one in each),
     )
     figures: tuple[Figure, ...] = tuple(
