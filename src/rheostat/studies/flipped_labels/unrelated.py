@@ -77,21 +77,21 @@ def _describe(model: str, texts: str, measured: Sequence[Measurement]) -> str:
 
 def _figure(asked: Asked, model: str, k: int, seed: int) -> Grid:
     shown = {
-        "no demonstrations": Setting(0),
+        "none shown": Setting(0),
         "no labels": Setting(k, labelled=False),
         "regular": Setting(k),
         "half flipped": Setting(k, share=0.5),
         "all flipped": Setting(k, share=1.0),
-        "foo, bar": Setting(k, "foo/bar"),
-        "foo, bar, random order": Setting(k, "foo/bar", deal="permuted"),
-        "Apple, Orange": Setting(k, "Apple/Orange"),
+        "foo/bar": Setting(k, "foo/bar"),
+        "foo/bar random": Setting(k, "foo/bar", deal="permuted"),
+        "Apple/Orange": Setting(k, "Apple/Orange"),
     }
     rows, n = [], 0
     for label, setting in shown.items():
         for (name, texts), one in asked.items():
             if name == model:
                 mean = bootstrap_mean(one.calibrated(setting), seed=seed)
-                text = f"{mean.value:.2f} [{mean.low:.2f}, {mean.high:.2f}]"
+                text = f"{100 * mean.value:.0f} [{100 * mean.low:.0f}, {100 * mean.high:.0f}]"
                 rows.append({"x": texts, "y": label, "value": mean.value, "text": text})
                 n = mean.n
     return Grid(
@@ -101,7 +101,8 @@ def _figure(asked: Asked, model: str, k: int, seed: int) -> Grid:
         y_label="labels",
         value_label="accuracy, calibrated",
         table=pd.DataFrame(rows),
-        note=f"{k} demonstrations per class, n = {n} streams of 4 queries, 95 % bootstrap intervals. Guessing: 0.5.",
+        note=f"{k} demonstrations per class, n = {n} streams of 4 queries, cells in % with 95 % bootstrap intervals. "
+        "Guessing: 50 %. Random: the labels stand in random order over the demonstrations.",
         centre=0.5,
         limits=(0.0, 1.0),
     )
