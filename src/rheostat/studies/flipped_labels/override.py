@@ -75,7 +75,7 @@ def run(context: Context, asked: Asked) -> Part:
             LARGE,
             STATEMENTS[LARGE],
             "not testable here",
-            "The source's large models are thousands of times larger than the two here. Of two sizes trained from "
+            "The source's large models are far larger than the two here. Of two sizes trained from "
             f"nothing, the larger answers below guessing by {larger} (networks) where all labels are flipped, the "
             f"smaller by {smaller}.",
             (*falls, *(_pair(size.name, one) for size, one in zip(SIZES, (smaller, larger), strict=True))),
