@@ -96,7 +96,7 @@ def _figure(asked: Asked, model: str, k: int, seed: int) -> Grid:
                 n = mean.n
     return Grid(
         name=f"labels-{model}",
-        title=f"Which labels the demonstrations carry, {model}",
+        title=f"Labels shown, {model}",
         x_label="texts",
         y_label="labels",
         value_label="accuracy, calibrated",

@@ -102,8 +102,8 @@ def _describe(name: str, table: pd.DataFrame, way: str, seed: int) -> str:
         fall = paired_difference(intact, top, seed=seed)
         beyond = paired_difference(random, top, seed=seed)
         parts.append(
-            f"Without the top {n} {label} {number(float(top.mean()))} are left (fall {fall}), without {n} of random "
-            f"blocks below {number(float(random.mean()))} (further fall by the top {beyond}); loss on neutral text "
+            f"Without the top {n} {label} {number(float(top.mean()))} are left (fall {fall}), without {n} of random lower "
+            f"blocks {number(float(random.mean()))} (further fall by the top {beyond}); loss on neutral text "
             f"{number(losses[NOTHING])} nats intact, {number(losses[kind])} and {number(losses[f'{RANDOM} {kind}'])}."
         )
     return " ".join(parts)
@@ -121,7 +121,7 @@ def _figure(name: str, table: pd.DataFrame, seed: int) -> Grid:
             rows.append({"x": way, "y": label, "value": mean.value, "text": text})
     return Grid(
         name=f"top-removals-{name}",
-        title=f"Subjects without the top sublayers, {name}",
+        title=f"Without the top, {name}",
         x_label="how the state after the last block is decoded",
         y_label="network",
         value_label="attributes rate",
