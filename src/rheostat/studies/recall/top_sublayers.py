@@ -102,8 +102,8 @@ def _describe(name: str, table: pd.DataFrame, way: str, seed: int) -> str:
         fall = paired_difference(intact, top, seed=seed)
         beyond = paired_difference(random, top, seed=seed)
         parts.append(
-            f"Without the top {n} {label} {number(float(top.mean()))} are left (fall {fall}), without {n} of random lower "
-            f"blocks {number(float(random.mean()))} (further fall by the top {beyond}); loss on neutral text "
+            f"Without the top {n} {label} {number(float(top.mean()))} are left (fall {fall}), without {n} of random "
+            f"lower blocks {number(float(random.mean()))} (further fall by the top {beyond}); loss on neutral text "
             f"{number(losses[NOTHING])} nats intact, {number(losses[kind])} and {number(losses[f'{RANDOM} {kind}'])}."
         )
     return " ".join(parts)
