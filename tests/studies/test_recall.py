@@ -1,6 +1,8 @@
 """Each measure of the recall study finds what is planted, and finds nothing where nothing is."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,7 +13,15 @@ from rheostat.data.facts import Fact
 from rheostat.metrics.statistics import Values
 from rheostat.studies.held_out import cross_fitted
 from rheostat.studies.known_facts import KnownFact
-from rheostat.studies.recall import arrival, extracted, removed_sublayers, strongest_window, subject_words
+from rheostat.studies.recall import (
+    arrival,
+    extracted,
+    removals,
+    removed_sublayers,
+    strongest_window,
+    subject_words,
+    top_sublayers,
+)
 from rheostat.studies.recall.enrichment import CENTRED, EMBEDDING, END, FIRST, LAST, NORMED, PLAIN, by_block
 from rheostat.studies.recall.facts import Subject, other_words
 from rheostat.studies.recall.knockout import DRAWS, RANDOM, changes, drawn_changes, sources_of
@@ -20,6 +30,7 @@ from rheostat.studies.recall.removals import LARGER, NOTHING, removals_of
 from rheostat.studies.recall.removals import RANDOM as RANDOM_BLOCKS
 from rheostat.studies.recall.trained_case import wide
 from rheostat.studies.recall.triples import LINK, N_RELATIONS, triples
+from rheostat.studies.study import Context
 from tests.contract.conftest import load_toy
 
 N_UNITS, N_BLOCKS = 40, 12
@@ -269,3 +280,50 @@ def test_a_planted_direction_is_as_long_as_the_state_and_says_its_token() -> Non
     assert direction.norm() == pytest.approx(float(state.norm()))
     weight = model.part(model.body.unembed).get_parameter("weight").detach()
     assert float(weight[20] @ direction) > float((weight @ direction).mean())
+
+
+# --- the top ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_top_of_each_kind_is_removed_and_random_blocks_lie_below_it() -> None:
+    listed = top_sublayers.removals_of(30, 0)
+    tops = {one.group: one.sites for one in listed if one.group in top_sublayers.KINDS}
+    assert tops == {kind: tuple(f"blocks.{block}.{kind}" for block in range(24, 30)) for kind in top_sublayers.KINDS}
+    for one in listed:
+        if one.group.startswith(RANDOM_BLOCKS):
+            assert len(set(one.sites)) == 6
+            assert max(int(site.split(".")[1]) for site in one.sites) < 24
+
+
+def top_table(left: float, left_below: float) -> pd.DataFrame:
+    rng, rows = np.random.default_rng(0), []
+    for removal in top_sublayers.removals_of(30, 0):
+        own = 0.4 if removal.group == NOTHING else left_below if removal.group.startswith(RANDOM_BLOCKS) else left
+        told = {"group": removal.group, "start": removal.start, "n": len(removal.sites), "loss": 3.0}
+        rows += [
+            {**told, "way": way, "subject": f"s{n}", "own": own + rng.normal(0, 0.01), "other": 0.1}
+            for way in (PLAIN, CENTRED)
+            for n in range(20)
+        ]
+    return pd.DataFrame(rows)
+
+
+def test_what_the_top_takes_beyond_random_blocks_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = top_table(0.1, 0.3)
+    taken = top_sublayers.rate(table, NOTHING, PLAIN) - top_sublayers.rate(table, "mlp_out", PLAIN)
+    assert taken.mean() == pytest.approx(0.3, abs=0.01)
+    assert top_sublayers.rate(table, f"{RANDOM_BLOCKS} mlp_out", PLAIN).mean() == pytest.approx(0.3, abs=0.01)
+    monkeypatch.setattr(top_sublayers, "measure", lambda model, context: table)
+    part = top_sublayers.run(Context((load_toy("llama"),), True, 0, tmp_path))
+    assert re.search(r"further fall by the top 0\.(199|2|20\d) \[0\.", part.sections[0].text)
+    assert part.figures[0].table["text"].iloc[0].startswith("40 [")
+
+
+def test_removing_sublayers_moves_what_the_last_block_says() -> None:
+    model = load_toy("llama")
+    subjects = [Subject(known(4 + n, (1, 2)), "c", frozenset({"w7", "w9"})) for n in range(3)]
+    removal = removals.Removal("mlp_out", 2, ("blocks.2.mlp_out",))
+    whole = removals.Removal(NOTHING, -1, ())
+    above, below = (removals.states_of(model, subjects, whole, block) for block in (2, 1))
+    assert not torch.allclose(above, below)
+    assert not torch.allclose(above, removals.states_of(model, subjects, removal, 2))

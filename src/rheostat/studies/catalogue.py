@@ -70,6 +70,13 @@ STUDIES: dict[str, StudyCard] = {
             home="rheostat.studies.repe:STUDY",
         ),
         StudyCard(
+            name="flipped-labels",
+            title="Demonstrations with changed labels: flipped, unrelated, in random order, left out",
+            source="Wei et al., “Larger language models do in-context learning differently” (arXiv:2303.03846)",
+            minutes="35 / 3",
+            home="rheostat.studies.flipped_labels:STUDY",
+        ),
+        StudyCard(
             name="impairment",
             title="Graded damage: how abilities break, whether a topic has its own units, and which of two models is "
             "sturdier",

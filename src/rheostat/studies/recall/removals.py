@@ -63,17 +63,17 @@ def removals_of(n_blocks: int, seed: int) -> list[Removal]:
     starts = range(0, end - width + 2, STEP)
     found = [Removal(NOTHING, -1, ())]
     for kind in ("mlp_out", "attn_out"):
-        found += [Removal(kind, start, _sites(kind, range(start, start + width))) for start in starts]
+        found += [Removal(kind, start, sites_of(kind, range(start, start + width))) for start in starts]
     rng = np.random.default_rng(seed)
     for draw in range(N_RANDOM):
         blocks = sorted(rng.permutation(end + 1)[:width].tolist())
-        found.append(Removal(f"{RANDOM} mlp_out", draw, _sites("mlp_out", blocks)))
+        found.append(Removal(f"{RANDOM} mlp_out", draw, sites_of("mlp_out", blocks)))
     late = range(end // 2, end + 1)
     for number, size in enumerate(range(width // 2, len(late) + 1, max(1, width // 2))):
         blocks = sorted(rng.permutation(late)[:size].tolist())
-        found.append(Removal(f"{LARGER} late", number, (*_sites("mlp_out", blocks), *_sites("attn_out", blocks))))
+        found.append(Removal(f"{LARGER} late", number, (*sites_of("mlp_out", blocks), *sites_of("attn_out", blocks))))
         attention = sorted(rng.permutation(end + 1)[: 2 * size].tolist())
-        found.append(Removal(f"{LARGER} attn_out", number, _sites("attn_out", attention)))
+        found.append(Removal(f"{LARGER} attn_out", number, sites_of("attn_out", attention)))
     return found
 
 
@@ -90,8 +90,8 @@ def measure(model: Model, context: Context) -> pd.DataFrame:
     decoder = WordDecoder(model)
 
     def one_removal(removal: Removal) -> pd.DataFrame:
-        loss = _neutral_loss(model, removal, N_NEUTRAL // 3 if context.quick else N_NEUTRAL)
-        table = _rates(model, decoder, subjects, removal, context.seed)
+        loss = neutral_loss(model, removal, N_NEUTRAL // 3 if context.quick else N_NEUTRAL)
+        table = rates(model, decoder, subjects, removal, context.seed, block=reading_block(model.n_blocks))
         return table.assign(group=removal.group, start=removal.start, n=len(removal.sites), loss=loss)
 
     tables = []
@@ -102,21 +102,24 @@ def measure(model: Model, context: Context) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def _sites(kind: str, blocks: Sequence[int] | range) -> tuple[str, ...]:
+def sites_of(kind: str, blocks: Sequence[int] | range) -> tuple[str, ...]:
+    """Return a kind of site in some blocks."""
     return tuple(f"blocks.{block}.{kind}" for block in blocks)
 
 
-def _neutral_loss(model: Model, removal: Removal, n: int) -> float:
+def neutral_loss(model: Model, removal: Removal, n: int) -> float:
+    """Return the mean loss (nats) of the last tokens of n neutral prompts."""
     prompts = list(NEUTRAL_PROMPTS[:n])
     asked = slice(-NEUTRAL_TOKENS, None)
     output = model.run(prompts, removal.edits, logits_at=slice(-NEUTRAL_TOKENS - 1, -1))
     return float(np.mean(measure_metric(Loss(asked), model, prompts, output).values))
 
 
-def _rates(
-    model: Model, decoder: WordDecoder, subjects: Sequence[Subject], removal: Removal, seed: int
+def rates(
+    model: Model, decoder: WordDecoder, subjects: Sequence[Subject], removal: Removal, seed: int, *, block: int
 ) -> pd.DataFrame:
-    states, rows = _states(model, subjects, removal), []
+    """Return the attributes rates after a block: columns subject, way, own, other."""
+    states, rows = states_of(model, subjects, removal, block), []
     others = other_words(subjects, seed)
     for number, one in enumerate(subjects):
         left_out = own_words(model, one)
@@ -128,9 +131,9 @@ def _rates(
     return pd.DataFrame(rows)
 
 
-def _states(model: Model, subjects: Sequence[Subject], removal: Removal) -> Tensor:
+def states_of(model: Model, subjects: Sequence[Subject], removal: Removal, block: int) -> Tensor:
     """Return the states (subject, d_model) at the subjects' last tokens, which nothing after them can change."""
-    site, parts = f"blocks.{reading_block(model.n_blocks)}.resid_post", []
+    site, parts = f"blocks.{block}.resid_post", []
     for start in range(0, len(subjects), ROWS):
         prompts = [list(one.known.tokens[: one.last + 1]) for one in subjects[start : start + ROWS]]
         parts.append(model.capture(prompts, site, "last", edits=removal.edits)[site][:, 0])

@@ -9,6 +9,7 @@ from rheostat.studies.recall import (
     removed_sublayers,
     strongest_window,
     subject_words,
+    top_sublayers,
     trained_case,
 )
 from rheostat.studies.study import Context, Findings, Study
@@ -18,6 +19,7 @@ PARTS: tuple[Callable[[Context], Part], ...] = (
     strongest_window.run,
     arrival.run,
     removed_sublayers.run,
+    top_sublayers.run,
     extracted.run,
     trained_case.run,
 )
