@@ -31,8 +31,8 @@ LEFT_OUT = frozenset({"fuck", "suck", "ass", "bitch", "babe", "blowjob", "latina
 NO_NOUNS = frozenset(
     {
         "non", "min", "corp", "jean", "odd", "common", "custom", "good", "personal", "special", "economic",
-        "electronic", "genetic", "athletic", "classified", "million", "hundred", "thousand", "thought", "folk", "medium", "graphic",
-        "favourite", "organisation", "dynamic", "outdoor", "saving", "security",
+        "electronic", "genetic", "athletic", "classified", "million", "hundred", "thousand", "thought", "folk",
+        "medium", "graphic", "favourite", "organisation", "dynamic", "outdoor", "saving", "security",
     }
 )  # fmt: skip
 """Not a noun, or not the singular of what the list calls its plural, or a second spelling of a word."""

@@ -32,8 +32,8 @@ PLANTED = "planted"
 def spellings(model: Model, word: str) -> list[int]:
     """Return the single tokens that spell a word, with or without a space before it and a capital."""
     forms = {lead + one for lead in ("", " ") for one in (word, word.lower(), word.capitalize())}
-    tokens = [model.tokens.spell(form) for form in sorted(forms)]
-    return sorted({spelled[0] for spelled in tokens if len(spelled) == 1})
+    tokens = {spelled[0] for form in forms if len(spelled := model.tokens.spell(form)) == 1}
+    return sorted(token for token in tokens if model.decode([token]).strip().lower() == word.lower())
 
 
 def words_of(one: Measured, kind: str) -> dict[str, list[list[int]]]:

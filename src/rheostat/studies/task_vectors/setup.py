@@ -127,7 +127,7 @@ def vectors_of(model: Model, context: Context, asked: Sequence[Asked]) -> Vector
         for one in context.progress(asked, f"reading task vectors, {model.name}"):
             states = read_sets(model, [*one.sets, *one.others])
             rows += [
-                {"task": one.name, "set": number, "vectors": state.flatten().tolist()}
+                {"task": one.name, "set": number, "vectors": state.flatten().numpy()}
                 for number, state in enumerate(states)
             ]
         return pd.DataFrame(rows)

@@ -118,14 +118,15 @@ def _describe(one: Measured, found: Mapping[tuple[str, str], Sequence[Measuremen
         return f"{name} is able to do {len(one.able)} of {len(one.asked)} tasks: too few for an interval over tasks."
     exact = accuracies(one, "exact")
     clear = int((exact[REGULAR] - exact[BASELINE] >= 0.5).sum())
-    share = exact[OWN].mean() / exact[REGULAR].mean()
+    regular = float(exact[REGULAR].mean())
+    share = f", which is {exact[OWN].mean() / regular:.0%} of the regular accuracy," if regular else ""
     at_common = one.test[(one.test["state"] == OWN) & (one.test["block"] == one.common)]
     return (
         f"{name}: able to do {len(one.able)} of {len(one.asked)} tasks by the dev questions; on the test questions "
         f"demonstrations raise {clear} of these by at least 0.5. Exact accuracy over able tasks: "
         f"{number(float(exact[BASELINE].mean()))} without demonstrations, {number(float(exact[REGULAR].mean()))} after "
-        f"them, {number(float(exact[OWN].mean()))} with the task vector at each task's block, which is {share:.0%} of "
-        f"the regular accuracy, and {number(float(by_task(at_common, one.able).mean()))} with block {one.common} for "
+        f"them, {number(float(exact[OWN].mean()))} with the task vector at each task's block{share} "
+        f"and {number(float(by_task(at_common, one.able).mean()))} with block {one.common} for "
         f"all. {compared_all(found[name, 'exact'])} {compared_all(found[name, 'first'])}"
     )
 
