@@ -41,4 +41,4 @@ def test_what_is_refused(type_in: Type, tiny: str, sounds: str) -> None:
     assert "arrow, example" in refused(type_in, "task-vector", sounds, "--format", "arow", "--model", tiny)
     assert "too few" in refused(type_in, "task-vector", sounds, "--k", "20", "--model", tiny)
     assert ".safetensors" in refused(type_in, "task-vector", sounds, "--out", "v.json", "--model", tiny)
-    assert "no file" in refused(type_in, "task-vector", "missing.csv", "--model", tiny).lower()
+    assert "cannot be read" in refused(type_in, "task-vector", "missing.csv", "--model", tiny)

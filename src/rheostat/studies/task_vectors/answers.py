@@ -31,6 +31,8 @@ ABLE = 0.5
 """A model is able to do a task if demonstrations raise its exact accuracy on the dev questions by so much."""
 QUICK_STEP = 3
 """A quick run tries every third block."""
+CONTROL_STEP = 2
+"""A full run tries the controls' profiles at every second block."""
 
 
 def blocks_tried(model: Model, context: Context) -> list[int]:
@@ -160,15 +162,16 @@ class Trial:
 def _trials(model: Model, context: Context, one: Asked, vectors: Vectors, chosen: int) -> list[Trial]:
     """Return what an able task is tested with, but for other tasks' vectors."""
     sets, name, seed = range(n_sets(context)), one.name, context.seed
-    found = []
-    for block in blocks_tried(model, context):
+    found, tried = [], blocks_tried(model, context)
+    controlled = tried if context.quick else tried[::CONTROL_STEP]
+    for block in tried:
         site, first = f"blocks.{block}.resid_post", vectors.of(name, 0, block)
-        found += [Trial(OWN, number, block, block, vectors.of(name, number, block)) for number in sets]
-        for draw in sets if block == chosen else range(1):
-            found.append(
-                Trial(RANDOM, draw, block, block, random_direction(first, site=site, name=name, seed=seed, draw=draw))
-            )
-        if block != chosen:
+        numbers = sets if block == chosen else range(1)
+        found += [Trial(OWN, number, block, block, vectors.of(name, number, block)) for number in numbers]
+        for draw in numbers if block == chosen or block in controlled else ():
+            vector = random_direction(first, site=site, name=name, seed=seed, draw=draw)
+            found.append(Trial(RANDOM, draw, block, block, vector))
+        if block in controlled and block != chosen:
             found.append(Trial(ELSEWHERE, 0, block, chosen, first))
     rng = np.random.default_rng(seed)
     broken = read_sets(model, [one.sets[number].shuffled(rng) for number in sets])

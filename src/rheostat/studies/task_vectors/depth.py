@@ -38,11 +38,21 @@ def at_peak(one: Measured, profile: Values) -> Values:
 
 
 def ends(one: Measured, profile: Values) -> tuple[Values, Values]:
-    """Return each task's mean over the first and over the last quarter of the blocks."""
-    n = one.vectors.n_blocks
+    """Return each task's mean over the first and over the last quarter of the blocks; NaN where none was tried.
+
+    Where no block of the last quarter was tried, it is the last that was.
+    """
+    n, last = one.vectors.n_blocks, one.blocks[-1]
     early = [place for place, block in enumerate(one.blocks) if block < n / 4]
-    late = [place for place, block in enumerate(one.blocks) if block >= n - n / 4]
-    return np.nanmean(profile[:, early], axis=1), np.nanmean(profile[:, late], axis=1)
+    late = [place for place, block in enumerate(one.blocks) if block >= min(n - n / 4, last)]
+    return _mean(profile[:, early]), _mean(profile[:, late])
+
+
+def _mean(values: Values) -> Values:
+    """Return the mean of each row without its NaN; NaN where there is nothing else."""
+    known = np.isfinite(values)
+    total = np.where(known, values, 0.0).sum(axis=1)
+    return np.divide(total, known.sum(axis=1), out=np.full(len(values), np.nan), where=known.any(axis=1))
 
 
 def of_layers(one: Measured, seed: int) -> list[Measurement]:
@@ -58,6 +68,9 @@ def of_layers(one: Measured, seed: int) -> list[Measurement]:
     for which, name in enumerate(("first", "last")):
         what = f"accuracy at the chosen block, read there, minus read in the {name} quarter"
         rise = at_peak(one, own) - ends(one, elsewhere)[which]
+        rise = rise[np.isfinite(rise)]
+        if len(rise) < FEWEST:
+            continue
         found += against(one.model.name, what, rise, {"no difference": 0 * rise}, unit="tasks", seed=seed)
     return found
 
@@ -147,7 +160,7 @@ def _figure(one: Measured, seed: int) -> Profile:
         profile = profile_of(one, state)
         for place, block in enumerate(one.blocks):
             values = profile[:, place][np.isfinite(profile[:, place])]
-            if len(values) >= FEWEST:
+            if len(values) >= max(FEWEST, len(one.able) / 2):
                 mean = bootstrap_mean(values, seed=seed)
                 label = (
                     "read here, put in at the chosen block" if state == ELSEWHERE else f"{state}, read and put in here"
