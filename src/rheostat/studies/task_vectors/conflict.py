@@ -53,7 +53,8 @@ NOTHING, PUT, SAME, LATE, CUT, PLANTED = (
     "nothing put in", "other task's vector", "demonstrated task's vector", "other task's vector, last block",
     "other task's vector, demonstrations cut off", "planted",
 )  # fmt: skip
-STATES = (NOTHING, PUT, SAME, LATE, CUT, PLANTED)
+SHORT = {NOTHING: "nothing", PUT: "vector", SAME: "shown's", LATE: "last block", CUT: "cut off", PLANTED: "planted"}
+"""State → its name in a figure."""
 
 
 @dataclass(frozen=True)
@@ -217,20 +218,22 @@ def _figure(name: str, table: pd.DataFrame) -> Grid:
     rows = []
     means = table.groupby(["pair", "state", "answer"])["exact"].mean().to_dict()
     for pair in sorted(table["pair"].unique()):
-        for state in STATES[:-1]:
-            for answer in (OTHER, SHOWN):
-                if (pair, state, answer) in means:
-                    value = means[pair, state, answer]
-                    label = f"{state}: {answer}"
-                    rows.append({"x": label, "y": pair, "value": value, "text": f"{value:.2f}"})
+        for state, label in SHORT.items():
+            if (pair, state, OTHER) in means:
+                other, shown = means[pair, state, OTHER], means[pair, state, SHOWN]
+                y = pair.replace("country-", "").replace("english-", "")
+                rows.append({"x": label, "y": y, "value": other - shown, "text": f"{other:.2f} − {shown:.2f}"})
     return Grid(
         name=f"conflicts-{name}",
         title=f"Demonstrations of one task, the vector of another, {name}",
-        x_label="what is put in: whose answers",
-        y_label="demonstrated task / vector's task",
-        value_label="share of exact answers",
+        x_label="what is put in",
+        y_label="shown / vector's",
+        value_label="vector's − shown",
         table=pd.DataFrame(rows),
-        note=f"{table.groupby('pair')['question'].nunique().max()} questions at most per pair; block chosen for the "
-        "vector's task on dev questions without demonstrations.",
-        limits=(0.0, 1.0),
+        note="In each cell the share of exact answers of the vector's task minus that of the demonstrated one. "
+        f"{table.groupby('pair')['question'].nunique().max()} questions at most per pair; blocks chosen on dev "
+        "questions without demonstrations. Shown's: the demonstrated task's own vector; cut off: attention to the "
+        "demonstrations cut above the block.",
+        centre=0.0,
+        limits=(-1.0, 1.0),
     )

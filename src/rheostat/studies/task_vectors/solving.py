@@ -27,13 +27,14 @@ STATEMENT = (
 NEARLY = 0.7
 """Of the accuracy after demonstrations: what counts as nearly as well."""
 STATES = {
-    BASELINE: BASELINE,
-    REGULAR: REGULAR,
-    OWN: OWN,
-    OTHER_TASK: OTHER_TASK,
-    RANDOM: RANDOM,
-    SHUFFLED: SHUFFLED,
+    BASELINE: "nothing",
+    REGULAR: "demonstrations",
+    OWN: "task vector",
+    OTHER_TASK: "other vector",
+    RANDOM: "random vector",
+    SHUFFLED: "shuffled",
 }
+"""With short names for a figure."""
 COLUMNS = {"exact": "exact answers", "first": "first tokens"}
 
 
@@ -149,7 +150,8 @@ def _figure(one: Measured, seed: int) -> Grid:
         y_label="task",
         value_label="share of exact answers",
         table=pd.DataFrame(rows),
-        note="Blocks chosen on dev questions. Controls only where the model is able to do the task. n and intervals: "
+        note="Other vector: another task's; shuffled: of demonstrations with shuffled answers. Blocks chosen on dev "
+        "questions. Controls only where the model is able to do the task. n and intervals: "
         "table tasks.",
         limits=(0.0, 1.0),
     )
