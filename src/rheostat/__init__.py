@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rheostat.directions.fit import fit_directions, fit_directions_from_texts
     from rheostat.directions.pairs import ContrastPair, read_pairs
     from rheostat.directions.scores import read_concept
+    from rheostat.directions.task_vector import task_vectors
     from rheostat.edit.arithmetic import Add, Scale, Zero
     from rheostat.edit.edit import Edit
     from rheostat.edit.erasure import Erase
@@ -64,7 +65,12 @@ if TYPE_CHECKING:
     from rheostat.sweeps.grids import adding_cells, combined_cells, scaling_cells
     from rheostat.sweeps.summary import summarise
     from rheostat.sweeps.targets import targets, windows
+    from rheostat.tasks.answers import ask_items
+    from rheostat.tasks.format import PromptFormat, few_shot
     from rheostat.tasks.item import Item, Task
+    from rheostat.tasks.library import pair_task, pair_tasks
+    from rheostat.tasks.pairs import Pair, PairTask
+    from rheostat.tasks.read import read_pair_task
     from rheostat.tracing.activation_patching import patch_activations
     from rheostat.tracing.attention_knockout import attention_knockout, token_roles
     from rheostat.tracing.attributes_rate import attributes_rate
@@ -159,6 +165,15 @@ _HOMES = {
     "impairment_curves": "rheostat.impairment.curve",
     "measure_scale": "rheostat.impairment.scale",
     "summarise_curves": "rheostat.impairment.summary",
+    "PairTask": "rheostat.tasks.pairs",
+    "Pair": "rheostat.tasks.pairs",
+    "PromptFormat": "rheostat.tasks.format",
+    "few_shot": "rheostat.tasks.format",
+    "ask_items": "rheostat.tasks.answers",
+    "pair_task": "rheostat.tasks.library",
+    "pair_tasks": "rheostat.tasks.library",
+    "read_pair_task": "rheostat.tasks.read",
+    "task_vectors": "rheostat.directions.task_vector",
 }
 
 __all__ = [
@@ -185,11 +200,14 @@ __all__ = [
     "Mix",
     "Model",
     "NeuronGame",
+    "Pair",
+    "PairTask",
     "Piecewise",
     "Plan",
     "Positions",
     "Probability",
     "Project",
+    "PromptFormat",
     "PromptVector",
     "Rank",
     "Ranking",
@@ -200,6 +218,7 @@ __all__ = [
     "Task",
     "Zero",
     "adding_cells",
+    "ask_items",
     "attention_knockout",
     "attribute_patching",
     "attributes_rate",
@@ -213,6 +232,7 @@ __all__ = [
     "exact_shapley",
     "extracted_tokens",
     "fair_chance",
+    "few_shot",
     "find_clusters",
     "fit_directions",
     "fit_directions_from_texts",
@@ -224,6 +244,8 @@ __all__ = [
     "measure_scale",
     "monitor",
     "neuron_players",
+    "pair_task",
+    "pair_tasks",
     "patch_activations",
     "patching_cells",
     "prompt_vectors",
@@ -231,6 +253,7 @@ __all__ = [
     "rank_units",
     "read_articles",
     "read_concept",
+    "read_pair_task",
     "read_pairs",
     "run_study",
     "sampled_shapley",
@@ -242,6 +265,7 @@ __all__ = [
     "summarise",
     "summarise_curves",
     "targets",
+    "task_vectors",
     "threshold_for",
     "token_roles",
     "windows",

@@ -23,6 +23,7 @@ from rheostat.cli import (
     sites,
     steer,
     studies,
+    task_vector,
     trace,
 )
 
@@ -58,6 +59,7 @@ for module in (
     lens,
     generate,
     directions,
+    task_vector,
     read,
     steer,
     patch,
@@ -73,7 +75,7 @@ for module in (
     check,
     claims,
 ):
-    name = module.__name__.rpartition(".")[2]
+    name = module.__name__.rpartition(".")[2].replace("_", "-")
     app.command(name=name, epilog=module.EXAMPLE)(module.command)
 
 app.add_typer(runs.app, name="runs")

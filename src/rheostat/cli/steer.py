@@ -60,9 +60,10 @@ def command(
     ] = None,
     block: Annotated[int | None, typer.Option(help="The same by the number of the block.")] = None,
     operator: Annotated[
-        Literal["add", "project", "piecewise"],
+        Literal["add", "project", "piecewise", "replace"],
         typer.Option(
-            help="add: h + s·v; project: take the component along v out; piecewise: add v on the side where h lies."
+            help="add: h + s·v; project: take the component along v out; piecewise: add v on the side where h lies; "
+            "replace: v itself, for task vectors."
         ),
     ] = "add",
     keep_norm: Annotated[

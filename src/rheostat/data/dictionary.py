@@ -1,4 +1,7 @@
-"""Everyday English words in French, Spanish and German, one meaning each. Written for rheostat."""
+"""Everyday English words in French, Spanish and German, one translation each way. Written for rheostat.
+
+Left out: words with several everyday translations, such as *river* (fleuve, rivière) or *silver* (argent, money).
+"""
 
 _LINES = """
 dog chien perro Hund
@@ -14,9 +17,7 @@ table table mesa Tisch
 bed lit cama Bett
 chair chaise silla Stuhl
 book livre libro Buch
-letter lettre carta Brief
 school école escuela Schule
-teacher professeur maestro Lehrer
 friend ami amigo Freund
 king roi rey König
 queen reine reina Königin
@@ -25,7 +26,6 @@ street rue calle Straße
 bridge pont puente Brücke
 car voiture coche Auto
 train train tren Zug
-ship bateau barco Schiff
 key clé llave Schlüssel
 water eau agua Wasser
 bread pain pan Brot
@@ -41,7 +41,6 @@ tree arbre árbol Baum
 flower fleur flor Blume
 forest forêt bosque Wald
 mountain montagne montaña Berg
-river fleuve río Fluss
 sea mer mar Meer
 island île isla Insel
 sun soleil sol Sonne
@@ -54,7 +53,6 @@ wind vent viento Wind
 fire feu fuego Feuer
 stone pierre piedra Stein
 gold or oro Gold
-silver argent plata Silber
 man homme hombre Mann
 woman femme mujer Frau
 child enfant niño Kind
@@ -86,7 +84,6 @@ truth vérité verdad Wahrheit
 world monde mundo Welt
 city ville ciudad Stadt
 country pays país Land
-language langue lengua Sprache
 word mot palabra Wort
 number nombre número Zahl
 red rouge rojo rot
@@ -101,7 +98,6 @@ old vieux viejo alt
 good bon bueno gut
 bad mauvais malo schlecht
 young jeune joven jung
-beautiful beau hermoso schön
 rich riche rico reich
 poor pauvre pobre arm
 strong fort fuerte stark

@@ -26,8 +26,16 @@ COMMONEST = 6000
 """Both forms of a pair are among so many words of the web, by frequency."""
 SHORTEST = 3
 """Letters."""
-LEFT_OUT = frozenset({"fuck", "suck", "ass", "bitch"})
+LEFT_OUT = frozenset({"fuck", "suck", "ass", "bitch", "babe", "blowjob", "latina", "lesbian", "teen", "casino"})
 """Never shown to a reader."""
+NO_NOUNS = frozenset(
+    {
+        "non", "min", "corp", "jean", "odd", "common", "custom", "good", "personal", "special", "economic",
+        "electronic", "genetic", "athletic", "classified", "million", "hundred", "thousand", "thought", "folk",
+        "medium", "graphic", "favourite", "organisation", "dynamic", "outdoor", "saving", "security",
+    }
+)  # fmt: skip
+"""Not a noun, or not the singular of what the list calls its plural, or a second spelling of a word."""
 
 Form = Literal["past tense", "gerund", "third person", "plural"]
 FORMS: tuple[Form, ...] = get_args(Form)
@@ -68,7 +76,7 @@ def parse_word_forms(content: bytes, ranks: Mapping[str, int]) -> dict[Form, tup
                 found["past tense"].append((base, past))
                 found["gerund"].append((base, gerund))
                 found["third person"] += [(base, third)] if third in ranks else []
-        elif part == NOUN and base not in verbs and base not in STOP_WORDS:
+        elif part == NOUN and base not in verbs and base not in STOP_WORDS | NO_NOUNS:
             plural = forms[0].split("/")[0]
             found["plural"] += [(base, plural)] if plural in ranks and plural != base else []
     return {form: tuple(sorted(set(pairs), key=lambda pair: ranks[pair[0]])) for form, pairs in found.items()}

@@ -91,7 +91,7 @@ class Clusters:
             raise SiteNotFound(f"{site!r} was not read.{did_you_mean(site, self.states)}")
         if picture not in ("tsne", "pca"):
             raise BadArgument(f"picture={picture!r}: 'tsne' or 'pca'.")
-        places = _pca(self.states[site], 2) if picture == "pca" else _tsne(self.states[site], self.seed)
+        places = _pca(self.states[site], 2) if picture == "pca" else tsne(self.states[site], self.seed)
         row = self.table[self.table["site"] == site].iloc[0]
         axis = "principal component" if picture == "pca" else "t-SNE dimension"
         table = pd.DataFrame({"x": places[:, 0], "y": places[:, 1], "series": self.labels})
@@ -189,10 +189,11 @@ def _states(
     for held in capture_batches(network, texts, names, positions=positions, batch_size=batch_size):
         for name in names:
             parts[name].append(held[name].flatten(2).double().cpu().nanmean(1).numpy())
-    return {name: _standardised(np.concatenate(each)) for name, each in parts.items()}
+    return {name: standardised(np.concatenate(each)) for name, each in parts.items()}
 
 
-def _standardised(states: Values) -> Values:
+def standardised(states: Values) -> Values:
+    """Return states (text, width) with mean 0 and standard deviation 1 in every dimension that varies."""
     spread = states.std(axis=0)
     return np.asarray((states - states.mean(axis=0)) / np.where(spread > 0, spread, 1))
 
@@ -254,7 +255,8 @@ def _pca(states: Values, n: int) -> Values:
     return np.asarray(places * np.where(signs == 0, 1, signs))
 
 
-def _tsne(states: Values, seed: int) -> Values:
+def tsne(states: Values, seed: int) -> Values:
+    """Return places (text, 2) by t-SNE of the first 50 principal components."""
     from sklearn.manifold import TSNE
 
     perplexity = min(PERPLEXITY, (len(states) - 1) / 3)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from rheostat.base.errors import BadArgument, DirectionNotUsable
 from rheostat.edit.arithmetic import Add
+from rheostat.edit.patching import Replace
 from rheostat.models.network import Network
 from rheostat.sites.positions import PositionsLike
 from rheostat.sites.site import resolve_single
@@ -116,6 +117,10 @@ class Direction:
     def add(self, strength: float = 1.0, *, positions: PositionsLike = "all") -> Add:
         """Return the edit that adds strength × vector."""
         return Add(self.site, self.vector, positions=positions, strength=strength)
+
+    def put(self, *, positions: PositionsLike = "last") -> Replace:
+        """Return the edit that puts the vector in the place of the activation, as a task vector is used."""
+        return Replace(self.site, self.vector, positions=positions)
 
     def random_like(self, seed: int = 0, *, draw: int = 0) -> "Direction":
         """Return a random direction of equal length at the same site: the control of every effect.

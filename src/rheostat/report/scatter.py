@@ -21,7 +21,8 @@ def draw_scatter(scatter: Scatter, theme: Theme) -> Figure:
     note = scatter.note
     if len(shown) < len(scatter.table):
         note += f" {len(scatter.table) - len(shown)} items without a value are left out."
-    if "text" in shown.columns and len(shown) > MOST_LABELS:
+    named = shown[shown["text"].fillna("") != ""] if "text" in shown.columns else shown[:0]
+    if len(named) > MOST_LABELS:
         note += " Named where there is room: the items farthest from the middle."
     figure = blank(WIDTH, HEIGHT, scatter.title, note.strip(), theme)
     axes = add_axes(figure, theme, x_label=scatter.x_label, y_label=scatter.y_label)
@@ -40,7 +41,7 @@ def draw_scatter(scatter: Scatter, theme: Theme) -> Figure:
             alpha=0.9,
             label=drawable(f"{cell(series)} (n = {len(rows)})"),
         )
-    _name_points(axes, _by_distance(shown)[:MOST_LABELS], theme)
+    _name_points(axes, _by_distance(named)[:MOST_LABELS], theme)
     add_legend(axes, theme, width=WIDTH)
     return finish(figure)
 

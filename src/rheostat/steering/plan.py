@@ -14,13 +14,16 @@ from rheostat.directions.directions import Directions
 from rheostat.edit.along import AlongVector
 from rheostat.edit.arithmetic import Add
 from rheostat.edit.edit import Edit
+from rheostat.edit.patching import Replace
 from rheostat.edit.plan import Plan, PlanLike, as_plan
 from rheostat.edit.projection import Piecewise, Project
 from rheostat.models.network import Network
 from rheostat.sites.positions import PositionsLike
 from rheostat.sweeps.grids import random_direction
 
-OPERATORS: Mapping[str, type[AlongVector]] = {edit.name: edit for edit in (Add, Project, Piecewise)}
+OPERATORS: Mapping[str, type[AlongVector] | type[Replace]] = {
+    edit.name: edit for edit in (Add, Project, Piecewise, Replace)
+}
 
 Steering: TypeAlias = "Direction | Directions | PlanLike"
 """What can steer: a direction, directions (an edit at each of their sites), or a plan."""
@@ -39,15 +42,16 @@ def steering_plan(
 
     Args:
         directions: one; one per site; or several, such as `[power, -morality]`.
-        operator: `add` (h + s·v), `project` (takes the component along v out; its length does not matter) or
-            `piecewise` (adds v on the side where h already lies).
+        operator: `add` (h + s·v), `project` (takes the component along v out; its length does not matter),
+            `piecewise` (adds v on the side where h already lies) or `replace` (h + s·(v − h), for task vectors, whose
+            place is the last token).
         strength: s, in lengths of each direction; for `project` the share that is taken out.
         positions: which tokens: `all`, `prompt`, `generated`, `Positions.generated(5)`, …
         decay: factor of the strength per token that the model has written.
         keep_norm: scale each activation back to the norm it had.
 
     Raises:
-        BadArgument: no such operator, or there is no direction.
+        BadArgument: no such operator, or there is no direction, or `replace` is to keep the norm.
         EditNotUsable: `decay` at positions that the model does not write.
     """
     if operator not in OPERATORS:
@@ -55,6 +59,15 @@ def steering_plan(
             f"no operator {operator!r}.{did_you_mean(operator, OPERATORS)} One of: {', '.join(OPERATORS)}."
         )
     edit = OPERATORS[operator]
+    if issubclass(edit, Replace):
+        if keep_norm:
+            raise BadArgument("operator 'replace' puts another vector there, so it keeps no norm. Leave keep_norm out.")
+        return Plan(
+            tuple(
+                edit(one.site, one.vector, strength=strength, positions=positions, decay=decay)
+                for one in _listed(directions)
+            )
+        )
     return Plan(
         tuple(
             edit(one.site, one.vector, strength=strength, positions=positions, decay=decay, keep_norm=keep_norm)
@@ -97,6 +110,8 @@ def random_plan(plan: Plan, *, seed: int = 0) -> Plan:
 
 
 def _random(edit: Edit, name: str, seed: int) -> Edit:
+    if isinstance(edit, Replace) and isinstance(edit.value, Tensor):
+        return replace(edit, value=_of_equal_length(edit.value.detach(), str(edit.site), name, seed))
     if not isinstance(edit, AlongVector) or not isinstance(edit.vector, Tensor):
         raise EditNotUsable(
             f"{edit}: it holds no vector that is given as a tensor, so there is no random one of equal length. "

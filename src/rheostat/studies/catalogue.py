@@ -84,5 +84,12 @@ STUDIES: dict[str, StudyCard] = {
             minutes="100 / not timed",
             home="rheostat.studies.impairment:STUDY",
         ),
+        StudyCard(
+            name="task-vectors",
+            title="Task vectors: what demonstrations leave at the last token, and what it does in other prompts",
+            source="Hendel et al., “In-Context Learning Creates Task Vectors” (2023)",
+            minutes="25 / 2",
+            home="rheostat.studies.task_vectors:STUDY",
+        ),
     )
 }

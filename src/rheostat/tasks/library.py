@@ -2,7 +2,7 @@
 
 import string
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from itertools import pairwise
 
 import numpy as np
@@ -19,10 +19,15 @@ from rheostat.data.elements import ELEMENTS
 from rheostat.data.relations import COUNTRIES
 from rheostat.data.sentiment_words import SENTIMENT
 from rheostat.data.word_forms import Form, load_word_forms
+from rheostat.data.word_pairs import ADVERBS, COMPARATIVES, FEMALE, NEGATIONS, SUPERLATIVES
 from rheostat.tasks.pairs import Kind, Pair, PairTask
 
 N_LISTS = 150
-COUNTING = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+COUNTING = (
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty",
+)  # fmt: skip
+TENS = ("thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
@@ -61,8 +66,14 @@ def _turned(table: Mapping[str, Sequence[str]]) -> Words:
 
 
 def _currencies() -> Words:
-    """Join the project's currencies and the real list's."""
-    return {**dict(load_analogies()["currency"]), **{one.name: one.currency for one in COUNTRIES}}.items()
+    """Join the project's currencies and the real list's, which is from before 2013."""
+    listed = {country: money for country, money in _analogies()["currency"] if country not in NOW_EURO}
+    return {**listed, **{one.name: one.currency for one in COUNTRIES}}.items()
+
+
+def _nationalities() -> Words:
+    """Leave out spellings that have gone out of use, or that another one rivals."""
+    return ((one, people) for one, people in _analogy("gram6-nationality-adjective") if people not in RIVALLED)
 
 
 def _dictionary(language: str, *, back: bool = False) -> Words:
@@ -70,29 +81,44 @@ def _dictionary(language: str, *, back: bool = False) -> Words:
     return ((other, word) for word, other in pairs) if back else pairs
 
 
+NOW_EURO = ("Bulgaria", "Croatia", "Europe", "Latvia", "Lithuania", "Macedonia")
+"""No currency of their own any more, or no country; Macedonia has another name now."""
+RIVALLED = ("Argentinean", "Belorussian", "Slovakian")
+SEVERAL_OPPOSITES = ("hard", "light", "old")
 KINDS = {
-    "animal": ANIMALS[:45], "color": COLOURS[:25], "name": FIRST_NAMES[:45],
+    "animal": ANIMALS[:38], "color": COLOURS[:25], "name": FIRST_NAMES[:45],
     "country": tuple(country.name for country in COUNTRIES),
 }  # fmt: skip
+"""Kind → words; the animals without their plurals, which would give each other away."""
 
 
 # --- real lists -------------------------------------------------------------------------------------------------------
 
 
+_word_forms = cache(load_word_forms)
+_analogies = cache(load_analogies)
+"""Read once per process: several tasks share each list."""
+
+
 def _form(form: Form) -> Words:
-    return load_word_forms()[form]
+    return _word_forms()[form]
 
 
 def _back_form(form: Form) -> Words:
-    return ((inflected, base) for base, inflected in load_word_forms()[form])
+    return ((inflected, base) for base, inflected in _form(form))
 
 
-def _analogy(relation: str) -> Words:
-    return load_analogies()[relation]
+def _analogy(relation: str, more: Mapping[str, str] | None = None) -> Words:
+    return {**dict(_analogies()[relation]), **(more or {})}.items()
+
+
+def _female() -> Words:
+    """Leave out the list's plurals, whose singulars it holds too."""
+    return ((one, other) for one, other in _analogy("family", FEMALE) if not one.endswith("s"))
 
 
 def _opposites() -> Words:
-    return ANTONYMS.items()
+    return ((word, other) for word, other in ANTONYMS.items() if word not in SEVERAL_OPPOSITES)
 
 
 # --- letters and lists ------------------------------------------------------------------------------------------------
@@ -139,7 +165,8 @@ def _after() -> Words:
 
 
 def _digits() -> Words:
-    return ((str(number), word) for number, word in enumerate(COUNTING))
+    yield from ((str(number), word) for number, word in enumerate(COUNTING))
+    yield from ((str(10 * number), word) for number, word in enumerate(TENS, 3))
 
 
 PAIR_TASKS: dict[str, Source] = {
@@ -147,20 +174,20 @@ PAIR_TASKS: dict[str, Source] = {
     "country-language": ("knowledge", partial(_turned, COUNTRIES_BY_LANGUAGE), ("language", "languages", "speak")),
     "country-currency": ("knowledge", _currencies, ("currency", "money", "coin")),
     "country-continent": ("knowledge", partial(_turned, COUNTRIES_BY_CONTINENT), ("continent", "region")),
-    "country-nationality": ("knowledge", partial(_analogy, "gram6-nationality-adjective"), ("nationality", "people")),
+    "country-nationality": ("knowledge", _nationalities, ("nationality", "people")),
     "city-state": ("knowledge", partial(_analogy, "city-in-state"), ("state", "states")),
     "element-symbol": ("knowledge", ELEMENTS.items, ("symbol", "chemical", "element")),
     "antonyms": ("linguistic", _opposites, ("opposite", "contrary", "antonym")),
-    "un-opposites": ("linguistic", partial(_analogy, "gram2-opposite"), ("opposite", "not", "un")),
-    "male-female": ("linguistic", partial(_analogy, "family"), ("female", "feminine")),
+    "un-opposites": ("linguistic", partial(_analogy, "gram2-opposite", NEGATIONS), ("opposite", "not", "un")),
+    "male-female": ("linguistic", _female, ("female", "feminine")),
     "past-tense": ("linguistic", partial(_form, "past tense"), ("past", "tense", "ed")),
     "gerund": ("linguistic", partial(_form, "gerund"), ("ing", "gerund", "doing")),
     "third-person": ("linguistic", partial(_form, "third person"), ("verb", "does")),
     "plural": ("linguistic", partial(_form, "plural"), ("plural", "many")),
     "singular": ("linguistic", partial(_back_form, "plural"), ("singular", "single")),
-    "comparative": ("linguistic", partial(_analogy, "gram3-comparative"), ("more", "than", "comparative")),
-    "superlative": ("linguistic", partial(_analogy, "gram4-superlative"), ("most", "superlative", "est")),
-    "adverb": ("linguistic", partial(_analogy, "gram1-adjective-to-adverb"), ("adverb", "ly")),
+    "comparative": ("linguistic", partial(_analogy, "gram3-comparative", COMPARATIVES), ("more", "comparative")),
+    "superlative": ("linguistic", partial(_analogy, "gram4-superlative", SUPERLATIVES), ("most", "superlative", "est")),
+    "adverb": ("linguistic", partial(_analogy, "gram1-adjective-to-adverb", ADVERBS), ("adverb", "ly")),
     "next-letter": ("algorithmic", partial(_letters, 1), ("next", "letter", "alphabet")),
     "previous-letter": ("algorithmic", partial(_letters, -1), ("previous", "letter", "alphabet")),
     "upper-case": ("algorithmic", _upper, ("upper", "uppercase", "capital")),
