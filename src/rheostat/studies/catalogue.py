@@ -77,5 +77,14 @@ STUDIES: dict[str, StudyCard] = {
             minutes="100 / not timed",
             home="rheostat.studies.impairment:STUDY",
         ),
+        StudyCard(
+            name="vector-arithmetic",
+            title="Vector arithmetic: from argument to answer, one MLP update for all arguments, and what the top MLPs "
+            "hold",
+            source="Merullo et al., “Language Models Implement Simple Word2Vec-style Vector Arithmetic” "
+            "(arXiv:2305.16130)",
+            minutes="40 / 3",
+            home="rheostat.studies.vector_arithmetic:STUDY",
+        ),
     )
 }
