@@ -65,7 +65,7 @@ def measure(model: Model, context: Context) -> pd.DataFrame:
                 )
                 name = f"insertion-{task}-{'in' if domain == IN else 'out'}-{model.name}"
                 tables.append(context.step(name, params, one).assign(task=task, domain=domain, block=update.block))
-    return pd.concat(tables, ignore_index=True)
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["task", "domain", "update"])
 
 
 def _insert(

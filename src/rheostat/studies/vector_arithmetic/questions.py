@@ -35,7 +35,7 @@ INSIDE: dict[str, Callable[[Pair], bool]] = {
     "past-tense": lambda pair: pair.answer.endswith("ed"),
     "plural": lambda pair: pair.answer == pair.question + "s",
 }
-"""Task → which of its pairs updates are extracted from: countries, animals and colours, regular verbs, regular nouns."""
+"""Task → which of its pairs updates are extracted from: countries, animals and colours, regular verbs and nouns."""
 
 
 @dataclass(frozen=True)

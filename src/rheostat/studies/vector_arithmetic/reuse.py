@@ -13,7 +13,7 @@ from rheostat.studies.record import Measurement, Section, Verdict
 from rheostat.studies.study import Context
 from rheostat.studies.vector_arithmetic.insertion import PLANTED, Key, gain, has, measure, ranks
 from rheostat.studies.vector_arithmetic.questions import CAPITALS, IN
-from rheostat.studies.vector_arithmetic.updates import ADDED, CONTROLS, EXTRACTED, NONE, REPLACED, WAYS
+from rheostat.studies.vector_arithmetic.updates import CONTROLS, EXTRACTED, NONE, REPLACED, WAYS
 
 STATEMENTS = {
     "vecarith-2": "The MLP update at the block where the answer takes over is a reusable function: in an unrelated "
@@ -142,7 +142,7 @@ def _figure(name: str, mine: Mapping[Key, pd.DataFrame], seed: int) -> Grid:
         y_label="task, domain, way",
         value_label="gain of the reciprocal rank",
         table=pd.DataFrame(rows),
-        note=f"Mean over arguments, 95 % bootstrap intervals. Replaced: every MLP output from the block on; {ADDED}: at "
-        "its block and the last token.",
+        note="Mean over arguments, 95 % bootstrap intervals. Replaced: every MLP output from the block on; added: once, "
+        "at the block and the last token.",
         centre=0.0,
     )

@@ -4,15 +4,21 @@ from collections.abc import Callable
 
 from rheostat.studies.part import Part, run_parts
 from rheostat.studies.study import Context, Findings, Study
-from rheostat.studies.vector_arithmetic import reuse, top_tokens
+from rheostat.studies.vector_arithmetic import analogies, knowing, reuse, top_removed, top_tokens
 
 PARTS: tuple[Callable[[Context], Part], ...] = (
     top_tokens.run,
     reuse.run,
+    knowing.run,
+    top_removed.run,
+    analogies.run,
 )
 CLAIMS: dict[str, str] = {
     top_tokens.CLAIM: top_tokens.STATEMENT,
     **reuse.STATEMENTS,
+    knowing.CLAIM: knowing.STATEMENT,
+    top_removed.CLAIM: top_removed.STATEMENT,
+    analogies.CLAIM: analogies.STATEMENT,
 }
 
 

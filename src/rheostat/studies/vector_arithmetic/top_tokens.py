@@ -22,6 +22,7 @@ STATEMENT = "Layer by layer the top decoded token goes from the argument to the 
 N_PER_TASK, N_PER_TASK_QUICK = 40, 6
 MOST = 0.5
 """The claim speaks of prompts in general, so at least half of them must show the order."""
+RANK = "log10 of the rank, mean (0 leads)"
 NAMES = ("argument", "answer", "other argument", "other answer")
 
 
@@ -185,15 +186,11 @@ def _figures(name: str, table: pd.DataFrame, seed: int) -> list[Profile]:
         places += curve(one, ((block, np.log10(ranks[:, block])) for block in range(ranks.shape[1])), seed)
     note = f"n = {n} prompts of {table['task'].nunique()} tasks, last token, 95 % bootstrap intervals. Other: another "
     note += "prompt's argument and answer."
+    what = (("phases", "What leads", "share of prompts", leads), ("phase-ranks", "Ranks", RANK, places))
     found = [
-        Profile(
-            f"phases-{name}", f"What leads at each block, {name}", "block", "share of prompts", pd.DataFrame(leads), note
-        ),
-        Profile(
-            f"phase-ranks-{name}", f"Ranks at each block, {name}", "block", "log10 of the rank, mean (0 leads)",
-            pd.DataFrame(places), note,
-        ),
-    ]  # fmt: skip
+        Profile(f"{stem}-{name}", f"{title} at each block, {name}", "block", label, pd.DataFrame(rows), note)
+        for stem, title, label, rows in what
+    ]
     if (table["kind"] == MLP).any():
         found.append(_sublayers(name, table, seed, n))
     return found
@@ -209,7 +206,7 @@ def _sublayers(name: str, table: pd.DataFrame, seed: int, n: int) -> Profile:
         f"phase-sublayers-{name}",
         f"What the sublayers write, {name}",
         "block",
-        "log10 of the rank, mean (0 leads)",
+        RANK,
         pd.DataFrame(rows),
         f"n = {n} prompts; each sublayer's output at the last token decoded alone. 95 % bootstrap intervals.",
     )
