@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 
 from rheostat.base.shapes import Grid
@@ -13,6 +12,7 @@ from rheostat.studies.judging import against, compared_all, held, judge
 from rheostat.studies.part import Part, joined, step_params
 from rheostat.studies.record import Measurement, Section, Verdict
 from rheostat.studies.study import Context
+from rheostat.studies.vector_arithmetic.power import in_words, would_be_seen
 from rheostat.studies.vector_arithmetic.word_vectors import (
     ALONE,
     MISMATCHED,
@@ -35,7 +35,7 @@ LEFT_OUT, KEPT = "question words left out", "question words kept"
 RULES = (LEFT_OUT, KEPT)
 CONTROLS = (ALONE, OTHER_RELATION, MISMATCHED)
 PLANTED = 0.05
-"""Accuracy that a planted case adds."""
+"""A difference of the accuracy that must be seen."""
 
 
 def measure(model: Model, context: Context) -> pd.DataFrame:
@@ -96,14 +96,13 @@ def run(context: Context) -> Part:
     found = {name: measure_all(name, table, context.seed) for name, table in tables.items()}
     every = [one for ms in found.values() for one in ms]
     deciding = [one for one in every if one.control_name != MISMATCHED]
-    planted = [one.low - (one.effect - one.control) + PLANTED for one in deciding]
     verdict = Verdict(
         claim=CLAIM,
         statement=STATEMENT,
-        verdict=judge(deciding, planted_found=min(planted) > 0),
+        verdict=judge(deciding, planted_found=would_be_seen(deciding, PLANTED) == len(deciding)),
         reason=f"{held(deciding)} Input embeddings of unit length, whole-word tokens only, with and without leaving "
         "out the three question words. Mismatched offsets, b and a from two pairs of one relation, do not decide: they "
-        "carry what the relation's pairs share.",
+        f"carry what the relation's pairs share. {in_words(deciding, PLANTED)}",
         measurements=tuple(every),
     )
     figures = tuple(_figure(name, table, context.seed) for name, table in tables.items())
@@ -143,5 +142,5 @@ def _figure(name: str, table: pd.DataFrame, seed: int) -> Grid:
         "share answered",
         pd.DataFrame(cells),
         "95 % bootstrap intervals over asked pairs; the nearest whole word by angle.",
-        limits=(0.0, float(np.clip(max(one["value"] for one in cells), 0.1, 1.0))),
+        limits=(0.0, 1.0),
     )

@@ -94,7 +94,7 @@ def neutral_losses(model: Model, cells: Sequence[Cell], *, quick: bool) -> pd.Da
     """Return per cell the mean loss, in nats, at the last tokens of neutral prompts."""
     prompts = list(NEUTRAL_PROMPTS[: N_NEUTRAL // 5 if quick else N_NEUTRAL])
     table = model.sweep(prompts, [one.edits for one in cells], Loss(slice(-NEUTRAL_TOKENS, None)), progress=False)
-    return table.groupby("cell", as_index=False)["loss"].mean()
+    return table.groupby("cell")["loss"].mean().rename("loss").reset_index()
 
 
 def lost(table: pd.DataFrame, version: str, group: str, *, by_rank: bool = False) -> Values:
@@ -110,7 +110,7 @@ def lost(table: pd.DataFrame, version: str, group: str, *, by_rank: bool = False
     score = 1 / chosen["rank"] if by_rank else (chosen["rank"] == 1).astype(float)
     clean = score[chosen["group"] == NOTHING].groupby(chosen["fact"]).mean()
     left = score[chosen["group"] == group].groupby([chosen["fact"], chosen["sixths"]]).mean().groupby("fact").mean()
-    found: Values = (clean - left).to_numpy(dtype=float)
+    found: Values = np.asarray(clean - left, dtype=np.float64)
     return found
 
 

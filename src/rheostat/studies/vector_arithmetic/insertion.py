@@ -16,14 +16,14 @@ from rheostat.studies.study import Context
 from rheostat.studies.vector_arithmetic import top_tokens
 from rheostat.studies.vector_arithmetic.contexts import RivalRank, context_words, draw_words, repetition
 from rheostat.studies.vector_arithmetic.questions import IN, OUT, Asked, Questions, questions, rivals
-from rheostat.studies.vector_arithmetic.updates import ADDED, EXTRACTED, NONE, REPLACED, Update, cells, extract, plan
+from rheostat.studies.vector_arithmetic.updates import EXTRACTED, NONE, WAYS, Update, cells, extract, plan
 
-N_TARGETS, N_TARGETS_QUICK = 24, 5
+N_TARGETS, N_TARGETS_QUICK = 24, 4
 """Arguments per task and domain."""
 N_CONTEXTS, N_CONTEXTS_QUICK = 2, 1
-N_SOURCES, N_SOURCES_QUICK = 3, 1
+N_SOURCES, N_SOURCES_QUICK = 2, 1
 PLANTED = "planted"
-N_PLANTED = 12
+N_PLANTED, N_PLANTED_QUICK = 12, 3
 Key = tuple[str, str]
 """Task and domain."""
 
@@ -87,7 +87,8 @@ def _insert(
         name=f"{update.task}, {model.name}",
         progress=context.show_progress or None,
     )
-    planted = _plant(model, [prompts[place] for place in kept], [listed[whose[place]] for place in kept], update)
+    planted_at = kept[: N_PLANTED_QUICK if context.quick else N_PLANTED]
+    planted = _plant(model, [(prompts[place], listed[whose[place]].answer) for place in planted_at], update)
     whole = pd.concat([table, planted], ignore_index=True)
     names = [listed[whose[place]].pair.question for place in kept]
     whole["argument"] = whole["prompt"].map(dict(enumerate(names)))
@@ -110,17 +111,16 @@ def _firsts(model: Model, prompts: Sequence[str]) -> list[int]:
     return [int(one) for one in model.run(list(prompts), logits_at="last").logits[:, 0].argmax(-1)]
 
 
-def _plant(model: Model, prompts: Sequence[str], listed: Sequence[Asked], update: Update) -> pd.DataFrame:
+def _plant(model: Model, asked: Sequence[tuple[str, int]], update: Update) -> pd.DataFrame:
     """Return rows for an update that says each context's own answer: the measure must find this one."""
-    rows = []
+    rows: list[dict[str, object]] = []
     vector = update.vectors[0]
-    for place in range(min(N_PLANTED, len(prompts))):
-        one = vector + saying(model, [listed[place].answer], vector)
-        plans = [plan(one, update.block, model.n_blocks, way) for way in (REPLACED, ADDED)]
-        logits = model.run([prompts[place]] * 2, plans=plans, logits_at="last").logits[:, 0]
-        ranks = of.rank(logits, listed[place].answer).tolist()
+    for place, (prompt, answer) in enumerate(asked):
+        one = vector + saying(model, [answer], vector)
+        plans = [plan(one, update.block, model.n_blocks, way) for way in WAYS]
+        ranks_then = of.rank(model.run([prompt] * len(plans), plans=plans).logits[:, 0], answer).tolist()
         shared = {"prompt": place, "update": PLANTED, "source": 0, "rival_rank": float("nan")}
-        rows += [{**shared, "way": way, "rank": rank} for way, rank in zip((REPLACED, ADDED), ranks, strict=True)]
+        rows += [{**shared, "way": way, "rank": rank} for way, rank in zip(WAYS, ranks_then, strict=True)]
     return pd.DataFrame(rows)
 
 

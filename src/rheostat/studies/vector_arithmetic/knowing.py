@@ -15,6 +15,7 @@ from rheostat.studies.record import Measurement, Section, Verdict
 from rheostat.studies.study import Context
 from rheostat.studies.vector_arithmetic.fact_versions import ABSTRACTIVE, EXTRACTIVE, VERSIONS, WRONG, Version, versions
 from rheostat.studies.vector_arithmetic.phases import leads_before, takeover
+from rheostat.studies.vector_arithmetic.power import in_words, would_be_seen
 from rheostat.studies.vector_arithmetic.reading import MID, POST, by_block, lens_ranks
 
 CLAIM = "vecarith-4"
@@ -22,9 +23,9 @@ STATEMENT = (
     "Tasks whose answer stands in the context are processed without the function step, those that need knowledge with "
     "it, and the latter are harder."
 )
-N_FACTS, N_FACTS_QUICK = 60, 9
+N_FACTS, N_FACTS_QUICK = 48, 8
 PLANTED = 0.25
-"""Share of facts by which a planted difference moves the effect."""
+"""A share of facts that must be seen."""
 
 
 def asked_versions(model: Model, context: Context) -> list[Version]:
@@ -81,25 +82,10 @@ def measure_all(name: str, table: pd.DataFrame, seed: int) -> list[Measurement]:
         both = answered(table, ABSTRACTIVE, other)
         step = {v: leads_before(of_version(both, v, "argument"), of_version(both, v, "answer")) for v in VERSIONS}
         flip = {v: by_mlp(of_version(both, v, "answer", MID), of_version(both, v, "answer")) for v in VERSIONS}
-        if both["fact"].nunique() > 1:
-            found += [
-                *against(
-                    name,
-                    "argument leads before the answer (share)",
-                    step[ABSTRACTIVE],
-                    {other: step[other]},
-                    unit="facts",
-                    seed=seed,
-                ),
-                *against(
-                    name,
-                    "answer takes over at an MLP (share)",
-                    flip[ABSTRACTIVE],
-                    {other: flip[other]},
-                    unit="facts",
-                    seed=seed,
-                ),
-            ]
+        for what, one in (("argument leads before the answer", step), ("answer takes over at an MLP", flip)):
+            if len(one[ABSTRACTIVE]) > 1:
+                control = {other: one[other]}
+                found += against(name, f"{what} (share)", one[ABSTRACTIVE], control, unit="facts", seed=seed)
     failed = {version: (of_version(table, version, "answer")[:, -1] != 1).astype(float) for version in VERSIONS}
     controls = {other: failed[other] for other in (EXTRACTIVE, WRONG)}
     return [*found, *against(name, "not answered (share)", failed[ABSTRACTIVE], controls, unit="facts", seed=seed)]
@@ -111,14 +97,13 @@ def run(context: Context) -> Part:
     found = {name: measure_all(name, table, context.seed) for name, table in tables.items()}
     every = [one for ms in found.values() for one in ms]
     deciding = [one for one in every if one.control_name == EXTRACTIVE]
-    planted = [one.low + PLANTED - (one.effect - one.control) for one in deciding]
     verdict = Verdict(
         claim=CLAIM,
         statement=STATEMENT,
-        verdict=judge(deciding, planted_found=all(low > 0 for low in planted)),
-        reason=f"{held(deciding)} Steps are compared on facts that are answered in both versions. A difference of "
-        f"{PLANTED:.0%} of the facts would lie above zero in {sum(low > 0 for low in planted)} of {len(planted)}. "
-        "The version with a wrong fact does not decide: there the context pulls against what the model knows.",
+        verdict=judge(deciding, planted_found=would_be_seen(deciding, PLANTED) == len(deciding)),
+        reason=f"{held(deciding)} Steps are compared on facts that are answered in both versions. "
+        f"{in_words(deciding, PLANTED)} The version with a wrong fact does not decide: there the context pulls against "
+        "what the model knows.",
         measurements=tuple(every),
     )
     figures = tuple(_figure(name, table, context.seed) for name, table in tables.items())

@@ -18,7 +18,8 @@ def takeover(ranks: Values) -> NDArray[np.int64]:
         ranks: (prompt, block), 1 the likeliest.
     """
     leads = ranks == 1
-    return np.where(leads.any(axis=1), leads.argmax(axis=1), ranks.shape[1]).astype(np.int64)
+    found: NDArray[np.int64] = np.where(leads.any(axis=1), leads.argmax(axis=1), ranks.shape[1])
+    return found
 
 
 def leads_before(argument: Values, answer: Values) -> Values:

@@ -142,7 +142,7 @@ def _figure(name: str, mine: Mapping[Key, pd.DataFrame], seed: int) -> Grid:
         y_label="task, domain, way",
         value_label="gain of the reciprocal rank",
         table=pd.DataFrame(rows),
-        note="Mean over arguments, 95 % bootstrap intervals. Replaced: every MLP output from the block on; added: once, "
-        "at the block and the last token.",
+        note="Mean over arguments, 95 % bootstrap intervals. Replaced: every MLP output from the block on; added: "
+        "once, at the block and the last token.",
         centre=0.0,
     )

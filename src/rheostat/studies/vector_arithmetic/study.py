@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from rheostat.studies.part import Part, run_parts
 from rheostat.studies.study import Context, Findings, Study
-from rheostat.studies.vector_arithmetic import analogies, knowing, reuse, top_removed, top_tokens
+from rheostat.studies.vector_arithmetic import analogies, knowing, reuse, settling, top_removed, top_tokens
 
 PARTS: tuple[Callable[[Context], Part], ...] = (
     top_tokens.run,
@@ -12,6 +12,7 @@ PARTS: tuple[Callable[[Context], Part], ...] = (
     knowing.run,
     top_removed.run,
     analogies.run,
+    settling.run,
 )
 CLAIMS: dict[str, str] = {
     top_tokens.CLAIM: top_tokens.STATEMENT,

@@ -22,11 +22,12 @@ from rheostat.studies.vector_arithmetic.cutting import (
     measure,
 )
 from rheostat.studies.vector_arithmetic.fact_versions import ABSTRACTIVE, EXTRACTIVE, WRONG
+from rheostat.studies.vector_arithmetic.power import in_words, would_be_seen
 
 CLAIM = "vecarith-5"
 STATEMENT = "Cutting off the last layers hurts knowledge tasks much more than copying tasks."
 PLANTED = 0.2
-"""Difference of the loss that a planted case adds."""
+"""A difference of the loss that must be seen."""
 
 
 def gap(table: pd.DataFrame, group: str, *, by_rank: bool = False, copied: str = EXTRACTIVE) -> Values:
@@ -66,14 +67,12 @@ def run(context: Context) -> Part:
     found = {name: measure_all(name, table, context.seed) for name, table in usable.items()}
     ranks = {name: measure_all(name, table, context.seed, by_rank=True) for name, table in usable.items()}
     deciding = [one for ms in found.values() for one in ms]
-    planted = [one.low - (one.effect - one.control) + PLANTED for one in deciding]
     verdict = Verdict(
         claim=CLAIM,
         statement=STATEMENT,
-        verdict=judge(deciding, planted_found=bool(planted) and min(planted) > 0),
+        verdict=judge(deciding, planted_found=would_be_seen(deciding, PLANTED) == len(deciding)),
         reason=f"{held(deciding)} Accuracy decides, over all sizes of the removal, on facts that are answered in both "
-        f"versions. A planted difference of {number(PLANTED)} would lie above zero in "
-        f"{sum(low > 0 for low in planted)} of {len(planted)}.",
+        f"versions. {in_words(deciding, PLANTED)}",
         measurements=(*deciding, *(one for ms in ranks.values() for one in ms)),
     )
     figures = tuple(_figure(name, table, context.seed) for name, table in usable.items())

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from rheostat.base.shapes import Figure, Profile
-from rheostat.metrics.statistics import Values, bootstrap_mean
+from rheostat.metrics.statistics import bootstrap_mean
 from rheostat.model import Model
 from rheostat.studies.curve import curve
 from rheostat.studies.judging import against, compared_all, held, judge, measurement, number
@@ -14,6 +15,7 @@ from rheostat.studies.part import Part, joined, step_params
 from rheostat.studies.record import Measurement, Section, Verdict
 from rheostat.studies.study import Context
 from rheostat.studies.vector_arithmetic.phases import leads_before, peaks_before, shuffled, stays, takeover
+from rheostat.studies.vector_arithmetic.power import in_words, would_be_seen
 from rheostat.studies.vector_arithmetic.questions import Asked, questions, rivals
 from rheostat.studies.vector_arithmetic.reading import ATTENTION, MLP, POST, by_block, lens_ranks
 
@@ -22,6 +24,8 @@ STATEMENT = "Layer by layer the top decoded token goes from the argument to the 
 N_PER_TASK, N_PER_TASK_QUICK = 40, 6
 MOST = 0.5
 """The claim speaks of prompts in general, so at least half of them must show the order."""
+PLANTED = 0.25
+"""A share of prompts that must be seen."""
 RANK = "log10 of the rank, mean (0 leads)"
 NAMES = ("argument", "answer", "other argument", "other answer")
 
@@ -37,7 +41,7 @@ def measure(model: Model, context: Context) -> pd.DataFrame:
     listed = read_questions(model, context)
 
     def compute() -> pd.DataFrame:
-        tables = []
+        tables: list[pd.DataFrame] = []
         for task in dict.fromkeys(one.task for one in listed):
             mine = [one for one in listed if one.task == task]
             named = [
@@ -47,7 +51,9 @@ def measure(model: Model, context: Context) -> pd.DataFrame:
             kinds = (POST,) if context.quick else (POST, ATTENTION, MLP)
             table = lens_ranks(model, [one.prompt for one in mine], named, kinds)
             table["question"] = table["prompt"].map(dict(enumerate(one.pair.question for one in mine)))
-            tables.append(table.assign(task=task, prompt=table["prompt"] + sum(len(one) for one in tables)))
+            tables.append(
+                table.assign(task=task, prompt=table["prompt"] + sum(int(one["prompt"].nunique()) for one in tables))
+            )
         return pd.concat(tables, ignore_index=True)
 
     params = step_params(model, context, prompts=[one.prompt for one in listed], names=NAMES)
@@ -98,14 +104,14 @@ def run(context: Context) -> Part:
         if (table["kind"] == MLP).any()
         for one in at_sublayers(name, table, context.seed)
     ]
-    saturated = [_stays(name, table, context.seed) for name, table in tables.items()]
+    every = [*deciding, *(_stays(name, table, context.seed) for name, table in tables.items())]
     verdict = Verdict(
         claim=CLAIM,
         statement=STATEMENT,
-        verdict=judge([*deciding, *saturated], planted_found=True),
-        reason=f"{held([*deciding, *saturated])} Prompts that the model answers; a trend over sizes cannot be seen in "
-        "two models. What the sublayers write does not decide.",
-        measurements=(*deciding, *saturated, *beside),
+        verdict=judge(every, planted_found=would_be_seen(every, PLANTED) == len(every)),
+        reason=f"{held(every)} {in_words(every, PLANTED)} Prompts that the model answers; a trend over sizes "
+        "cannot be seen in two models. What the sublayers write does not decide.",
+        measurements=(*every, *beside),
     )
     figures: tuple[Figure, ...] = tuple(
         figure for name, table in tables.items() for figure in _figures(name, table, context.seed)
@@ -150,7 +156,7 @@ def _by_task(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _median(values: Values) -> float:
+def _median(values: NDArray[np.int64]) -> float:
     return float(np.median(values)) if len(values) else float("nan")
 
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from rheostat.model import Model
 from rheostat.studies.vocabulary import single_token
@@ -55,7 +57,7 @@ def analogies(relations: Relations, *, per_pair: int, limit: int, seed: int) -> 
             c, d = pairs[place]
             others = [pair for pair in pairs if not {*pair} & {c, d}]
             for one in rng.permutation(len(others))[:per_pair].tolist():
-                found.append(Analogy(relation, *others[one], c, d))
+                found.append(Analogy(relation, others[one][0], others[one][1], c, d))
     return found
 
 
@@ -67,8 +69,8 @@ def whole_words(model: Model) -> list[int]:
 
 def embeddings(model: Model, tokens: Sequence[int]) -> Float[Tensor, "token d_model"]:
     """Return the input embeddings of tokens."""
-    table = model.module.get_input_embeddings().weight.detach()
-    return table[list(tokens)].float()
+    table: Tensor = cast(PreTrainedModel, model.module).get_input_embeddings().get_parameter("weight")
+    return table.detach()[list(tokens)].float()
 
 
 def queries(model: Model, asked: Sequence[Analogy], relations: Relations, seed: int) -> dict[str, Tensor]:
@@ -101,4 +103,5 @@ def nearest(
 
 
 def _unit(vectors: Tensor) -> Tensor:
-    return vectors / vectors.norm(dim=-1, keepdim=True)
+    found: Tensor = vectors / vectors.norm(dim=-1, keepdim=True)
+    return found
