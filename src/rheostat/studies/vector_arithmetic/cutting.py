@@ -84,6 +84,8 @@ def ranks_under(
     metrics = [Rank([one.answer for one in listed]), RivalRank([one.rival for one in listed])]
     prompts = [one.prompt for one in listed]
     show = context.show_progress or None
+    if not listed:
+        return pd.DataFrame(columns=["cell", "fact", "version", *cells[0].labels, "rank", "rival_rank"])
     table = model.sweep(prompts, cells, metrics, name=f"{name}, {model.name}", progress=show)
     for column in ("fact", "version"):
         table[column] = table["prompt"].map(dict(enumerate(getattr(one, column) for one in listed)))

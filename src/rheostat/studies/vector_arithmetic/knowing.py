@@ -106,7 +106,11 @@ def run(context: Context) -> Part:
         "what the model knows.",
         measurements=tuple(every),
     )
-    figures = tuple(_figure(name, table, context.seed) for name, table in tables.items())
+    figures = tuple(
+        _figure(name, table, context.seed)
+        for name, table in tables.items()
+        if answered(table, ABSTRACTIVE, EXTRACTIVE)["fact"].nunique() > 1
+    )
     section = Section(
         heading="Known or copied",
         text="\n\n".join(_describe(name, table, found[name]) for name, table in tables.items()),
@@ -130,11 +134,16 @@ def _takeovers(table: pd.DataFrame) -> pd.DataFrame:
                 "facts answered in both": len(answer),
                 "answered of all": float((of_version(table, version, "answer")[:, -1] == 1).mean()),
                 "median block of the takeover": float(np.median(first[led])) if led.any() else float("nan"),
-                "takeover at an MLP": float(by_mlp(of_version(both, version, "answer", MID), answer).mean()),
-                "argument leads first": float(leads_before(of_version(both, version, "argument"), answer).mean()),
+                "takeover at an MLP": mean(by_mlp(of_version(both, version, "answer", MID), answer)),
+                "argument leads first": mean(leads_before(of_version(both, version, "argument"), answer)),
             }
         )
     return pd.DataFrame(rows)
+
+
+def mean(values: Values) -> float:
+    """Return the mean; NaN of no value."""
+    return float(values.mean()) if len(values) else float("nan")
 
 
 def _describe(name: str, table: pd.DataFrame, found: Sequence[Measurement]) -> str:

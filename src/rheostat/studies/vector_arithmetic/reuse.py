@@ -59,7 +59,7 @@ def run(context: Context) -> Part:
         for way in WAYS
     }
     verdicts = tuple(_verdict(claim, found, parts, context.seed) for claim in STATEMENTS)
-    figures: tuple[Figure, ...] = tuple(_figure(name, mine, context.seed) for name, mine in parts.items())
+    figures: tuple[Figure, ...] = tuple(_figure(name, mine, context.seed) for name, mine in parts.items() if mine)
     section = Section(
         heading="One update, other arguments",
         text="\n\n".join(_describe(name, mine, found) for name, mine in parts.items()),

@@ -35,7 +35,7 @@ def measure(model: Model, context: Context) -> pd.DataFrame:
         tables = []
         others = other_facts(listed)
         prompts = {one.fact: one.prompt for one in listed}
-        for kind in SUBLAYERS:
+        for kind in SUBLAYERS if listed else ():
             updates = dict(zip(prompts, sublayer_updates(model, list(prompts.values()), kind=kind), strict=True))
             for one in listed:
                 for way in (PLAIN, NORMED):
@@ -47,7 +47,8 @@ def measure(model: Model, context: Context) -> pd.DataFrame:
                 other = others[one.fact]
                 lost = patched(model, one, other, kind, list(updates[other.fact]))
                 tables.append(_rows(one, kind, effect=lost))
-        return pd.concat(tables, ignore_index=True)
+        columns = ["fact", "kind", "block", "way", "said", "effect"]
+        return (pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()).reindex(columns=columns)
 
     params = step_params(model, context, prompts=[one.prompt for one in listed])
     return context.step(f"sublayers-{model.name}", params, compute)

@@ -50,6 +50,8 @@ def by_sublayers(name: str, table: pd.DataFrame, versions: pd.DataFrame, seed: i
     controls = {"takeover at an MLP": taken}
     found += against(name, "takeover at attention (share)", 1 - taken, controls, unit="facts", seed=seed)
     patched = {kind: effects(table, kind) for kind in (ATTENTION, MLP)}
+    if len(patched[ATTENTION]) < 2:
+        return found
     for what, reduced in (
         ("the strongest block", {kind: _strongest(one) for kind, one in patched.items()}),
         ("the mean block", {kind: one.mean(axis=1) for kind, one in patched.items()}),
@@ -88,7 +90,7 @@ def run(context: Context) -> Part:
     versions = {model.name: read_versions(model, context) for model in context.models}
     first = {n: by_sublayers(n, table, versions[n], context.seed) for n, table in sublayers.items() if _enough(table)}
     second = {name: by_depth(name, table, context.seed) for name, table in depths.items() if _enough(table)}
-    patching = [_patching_figure(name, sublayers[name], context.seed) for name in first]
+    patching = [_patching_figure(n, sublayers[n], context.seed) for n in first if len(effects(sublayers[n], MLP)) > 1]
     depth = [_depth_figure(name, depths[name], context.seed) for name in second]
     figures: tuple[Figure, ...] = (*patching, *depth)
     sections = (

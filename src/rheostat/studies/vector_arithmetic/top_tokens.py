@@ -96,7 +96,8 @@ def at_sublayers(name: str, table: pd.DataFrame, seed: int) -> list[Measurement]
 def run(context: Context) -> Part:
     """Read every model's blocks and judge the claim."""
     measured = {model.name: measure(model, context) for model in context.models}
-    tables = {name: right(table) for name, table in measured.items()}
+    answered = {name: right(table) for name, table in measured.items()}
+    tables = {name: table for name, table in answered.items() if table["prompt"].nunique() > 1}
     deciding = [one for name, table in tables.items() for one in measure_all(name, table, context.seed)]
     beside = [
         one
@@ -121,12 +122,15 @@ def run(context: Context) -> Part:
         heading="From the argument to the answer",
         text="\n\n".join(words),
         figures=tuple(figure.name for figure in figures),
-        tables=("phases-examples", "phases-by-task"),
+        tables=("phases-examples", "phases-by-task") if tables else (),
     )
-    shown = {model.name: _examples(model, tables[model.name]) for model in context.models}
+    shown = {model.name: _examples(model, tables[model.name]) for model in context.models if model.name in tables}
     by_task = {name: _by_task(table) for name, table in tables.items()}
-    kept = {"phases": joined(measured), "phases-examples": joined(shown), "phases-by-task": joined(by_task)}
-    return Part((section,), kept, figures, (verdict,))
+    kept = {"phases": measured, "phases-examples": shown, "phases-by-task": by_task}
+    few = tuple(
+        f"{name} answers too few prompts: its phases are not judged." for name in measured if name not in tables
+    )
+    return Part((section,), {name: joined(one) for name, one in kept.items() if one}, figures, (verdict,), few)
 
 
 def _stays(name: str, table: pd.DataFrame, seed: int) -> Measurement:
