@@ -88,6 +88,14 @@ def test_peaks_are_compared_by_rank_where_nothing_leads() -> None:
     assert phases.peaks_before(ANSWERED, FORMED).tolist() == [0, 0, 0.5]
 
 
+def test_who_is_ahead_is_read_where_one_of_both_first_ranks_high() -> None:
+    far = np.full((3, 2), 5000.0)
+    argument = np.concatenate([far, [[20, 30], [90, 1], [4000, 4000]]], axis=1)
+    answer = np.concatenate([far - 10, [[80, 1], [50, 2], [300, 200]]], axis=1)
+    assert phases.ahead_at_first(argument, answer).tolist() == [1, 0, 0.5]
+    assert phases.ahead_at_first(answer, argument).tolist() == [0, 1, 0.5]
+
+
 def test_an_answer_stays_only_if_nothing_follows_it() -> None:
     assert phases.stays(ANSWERED).tolist() == [1, 0, 1]
     assert phases.stays(FORMED).tolist() == [0, 0, 0]
@@ -105,7 +113,7 @@ def phase_table(formed: float, seed: int = 0, n: int = 40) -> pd.DataFrame:
     for prompt in range(n):
         forms = prompt < formed * n
         for block in range(N_BLOCKS):
-            noise = rng.integers(5, 500, size=4).tolist()
+            noise = rng.integers(200, 5000, size=4).tolist()
             if forms and 6 <= block <= 8:
                 noise[0] = 1
             if block >= 9:

@@ -34,7 +34,7 @@ PER_PAIR = 3
 LEFT_OUT, KEPT = "question words left out", "question words kept"
 RULES = (LEFT_OUT, KEPT)
 CONTROLS = (ALONE, OTHER_RELATION, MISMATCHED)
-PLANTED = 0.05
+PLANTED = 0.1
 """A difference of the accuracy that must be seen."""
 
 
@@ -133,12 +133,19 @@ def _figure(name: str, table: pd.DataFrame, seed: int) -> Grid:
             if len(values) > 1:
                 mean = bootstrap_mean(values, seed=seed)
                 text = f"{mean.value:.0%} [{mean.low:.0%}, {mean.high:.0%}]"
-            cells.append({"x": label, "y": f"{relation} ({len(values)})", "value": value, "text": text})
+            cells.append(
+                {
+                    "x": label,
+                    "y": str(relation).split("-", 1)[-1] if str(relation).startswith("gram") else str(relation),
+                    "value": value,
+                    "text": text,
+                }
+            )
     return Grid(
         f"analogies-{name}",
         f"Analogies of the input embeddings, {name}",
         "what is asked; question words left out but in the last column",
-        "relation (asked pairs)",
+        "relation",
         "share answered",
         pd.DataFrame(cells),
         "95 % bootstrap intervals over asked pairs; the nearest whole word by angle.",

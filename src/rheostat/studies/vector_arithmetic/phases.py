@@ -1,4 +1,4 @@
-"""Orders over blocks: which of two tokens leads first, which peaks first, and the same with the blocks shuffled."""
+"""Orders over blocks: which of two tokens leads, is ahead or peaks first, and the same with the blocks shuffled."""
 
 from collections.abc import Callable
 
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from rheostat.metrics.statistics import Values
 
 SHUFFLES = 100
+HIGH = 100
 Order = Callable[[Values, Values], Values]
 
 
@@ -35,6 +36,17 @@ def peaks_before(argument: Values, answer: Values) -> Values:
     """Return, per prompt, 1 where the argument's best rank is reached at an earlier block, 1/2 at the same, else 0."""
     difference = answer.argmin(axis=1) - argument.argmin(axis=1)
     return np.asarray((np.sign(difference) + 1) / 2, dtype=np.float64)
+
+
+def ahead_at_first(argument: Values, answer: Values) -> Values:
+    """Return, per prompt, 1 where the argument ranks above the answer at the first block that ranks one of both high.
+
+    High is among the best `HIGH`. 1/2 where they tie there, or where neither ever ranks so high.
+    """
+    seen = np.minimum(argument, answer) <= HIGH
+    first, rows = seen.argmax(axis=1), np.arange(len(seen))
+    ahead = (np.sign(answer[rows, first] - argument[rows, first]) + 1) / 2
+    return np.asarray(np.where(seen.any(axis=1), ahead, 0.5), dtype=np.float64)
 
 
 def shuffled(order: Order, argument: Values, answer: Values, seed: int) -> Values:

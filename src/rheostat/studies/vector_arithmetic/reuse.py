@@ -13,7 +13,16 @@ from rheostat.studies.record import Measurement, Section, Verdict
 from rheostat.studies.study import Context
 from rheostat.studies.vector_arithmetic.insertion import PLANTED, Key, gain, has, measure, ranks
 from rheostat.studies.vector_arithmetic.questions import CAPITALS, IN
-from rheostat.studies.vector_arithmetic.updates import CONTROLS, EXTRACTED, NONE, REPLACED, WAYS
+from rheostat.studies.vector_arithmetic.updates import (
+    BEFORE,
+    CONTROLS,
+    EXTRACTED,
+    NONE,
+    OTHER_TASK,
+    RANDOM,
+    SHUFFLED,
+    WAYS,
+)
 
 STATEMENTS = {
     "vecarith-2": "The MLP update at the block where the answer takes over is a reusable function: in an unrelated "
@@ -22,6 +31,16 @@ STATEMENTS = {
     "extraction set.",
 }
 RIVAL = "another argument's answer"
+SHORT = {
+    CAPITALS: "capitals",
+    "past-tense": "past",
+    SHUFFLED: "shuffled",
+    OTHER_TASK: "other task",
+    RANDOM: "random",
+    BEFORE: "block before",
+    RIVAL: "rival",
+}
+"""Names that fit a figure."""
 
 
 def parts_of(table: pd.DataFrame) -> dict[Key, pd.DataFrame]:
@@ -59,7 +78,9 @@ def run(context: Context) -> Part:
         for way in WAYS
     }
     verdicts = tuple(_verdict(claim, found, parts, context.seed) for claim in STATEMENTS)
-    figures: tuple[Figure, ...] = tuple(_figure(name, mine, context.seed) for name, mine in parts.items() if mine)
+    figures: tuple[Figure, ...] = tuple(
+        _figure(name, mine, way, context.seed) for name, mine in parts.items() if mine for way in WAYS
+    )
     section = Section(
         heading="One update, other arguments",
         text="\n\n".join(_describe(name, mine, found) for name, mine in parts.items()),
@@ -124,22 +145,21 @@ def _ranks(mine: Mapping[Key, pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _figure(name: str, mine: Mapping[Key, pd.DataFrame], seed: int) -> Grid:
+def _figure(name: str, mine: Mapping[Key, pd.DataFrame], way: str, seed: int) -> Grid:
     rows = []
     for (task, domain), table in mine.items():
-        for way in WAYS:
-            values = {one: gain(table, one, way) for one in (EXTRACTED, *CONTROLS) if has(table, one)}
-            values[RIVAL] = gain(table, EXTRACTED, way, "rival_rank")
-            for update, gains in values.items():
-                mean = bootstrap_mean(gains, seed=seed)
-                label = f"{task}, {'in' if domain == IN else 'out'}, {'replaced' if way == REPLACED else 'added'}"
-                text = f"{mean.value:+.2f} [{mean.low:.2f}, {mean.high:.2f}]"
-                rows.append({"x": update, "y": label, "value": mean.value, "text": text})
+        values = {one: gain(table, one, way) for one in (EXTRACTED, *CONTROLS) if has(table, one)}
+        values[RIVAL] = gain(table, EXTRACTED, way, "rival_rank")
+        for update, gains in values.items():
+            mean = bootstrap_mean(gains, seed=seed)
+            text = f"{mean.value:+.2f} [{mean.low:.2f},{mean.high:.2f}]".replace("0.", ".")
+            label = f"{SHORT.get(task, task)} {'in' if domain == IN else 'out'}"
+            rows.append({"x": SHORT.get(update, update), "y": label, "value": mean.value, "text": text})
     return Grid(
-        name=f"reuse-{name}",
-        title=f"One update in contexts that carry another argument, {name}",
-        x_label="what is put in (last column: the extracted update, read at another argument's answer)",
-        y_label="task, domain, way",
+        name=f"reuse-{way.replace(' ', '-')}-{name}",
+        title=f"One update in contexts that carry another argument, {way}, {name}",
+        x_label="what is put in; rival: the extracted update, read at another argument's answer",
+        y_label="task, in or out of the domain",
         value_label="gain of the reciprocal rank",
         table=pd.DataFrame(rows),
         note="Mean over arguments, 95 % bootstrap intervals. Replaced: every MLP output from the block on; added: "

@@ -14,7 +14,15 @@ from rheostat.studies.judging import against, compared_all, held, judge, measure
 from rheostat.studies.part import Part, joined, step_params
 from rheostat.studies.record import Measurement, Section, Verdict
 from rheostat.studies.study import Context
-from rheostat.studies.vector_arithmetic.phases import leads_before, peaks_before, shuffled, stays, takeover
+from rheostat.studies.vector_arithmetic.phases import (
+    HIGH,
+    ahead_at_first,
+    leads_before,
+    peaks_before,
+    shuffled,
+    stays,
+    takeover,
+)
 from rheostat.studies.vector_arithmetic.power import in_words, would_be_seen
 from rheostat.studies.vector_arithmetic.questions import Asked, questions, rivals
 from rheostat.studies.vector_arithmetic.reading import ATTENTION, MLP, POST, by_block, lens_ranks
@@ -26,6 +34,10 @@ MOST = 0.5
 """The claim speaks of prompts in general, so at least half of them must show the order."""
 PLANTED = 0.25
 """A share of prompts that must be seen."""
+ORDERS = {
+    "argument leads before the answer": leads_before,
+    f"argument ahead where one of both is first among the best {HIGH}": ahead_at_first,
+}
 RANK = "log10 of the rank, mean (0 leads)"
 NAMES = ("argument", "answer", "other argument", "other answer")
 
@@ -70,7 +82,7 @@ def measure_all(name: str, table: pd.DataFrame, seed: int) -> list[Measurement]:
     """Return the order of the argument and the answer, by the top token and by ranks, against every control."""
     ranks = {one: by_block(table, one) for one in NAMES}
     found = []
-    for what, order in (("argument leads before the answer", leads_before), ("argument peaks first", peaks_before)):
+    for what, order in ORDERS.items():
         effect = order(ranks["argument"], ranks["answer"])
         controls = {
             "another prompt's argument and answer": order(ranks["other argument"], ranks["other answer"]),
@@ -150,7 +162,7 @@ def _by_task(table: pd.DataFrame) -> pd.DataFrame:
                 "task": task,
                 "prompts": len(answer),
                 "argument leads first": float(before.mean()),
-                "argument peaks first": float(peaks_before(argument, answer).mean()),
+                "argument ahead first": float(ahead_at_first(argument, answer).mean()),
                 "first block of the argument": _median(first[before]),
                 "blocks from there to the answer": _median((over - first)[before]),
                 "first block of the answer": _median(over),
