@@ -83,7 +83,7 @@ STUDIES: dict[str, StudyCard] = {
             "hold",
             source="Merullo et al., “Language Models Implement Simple Word2Vec-style Vector Arithmetic” "
             "(arXiv:2305.16130)",
-            minutes="40 / 3",
+            minutes="not timed / 4",
             home="rheostat.studies.vector_arithmetic:STUDY",
         ),
     )

@@ -140,7 +140,7 @@ def _patching_figure(name: str, table: pd.DataFrame, seed: int) -> Profile:
         "block",
         "fall of the logit difference (nats)",
         pd.DataFrame(rows),
-        f"n = {table['fact'].nunique()} facts, last token, 95 % bootstrap intervals.",
+        f"n = {len(effects(table, MLP))} facts, last token, 95 % bootstrap intervals.",
     )
 
 
