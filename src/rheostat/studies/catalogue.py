@@ -91,5 +91,14 @@ STUDIES: dict[str, StudyCard] = {
             minutes="25 / 2",
             home="rheostat.studies.task_vectors:STUDY",
         ),
+        StudyCard(
+            name="vector-arithmetic",
+            title="Vector arithmetic: from argument to answer, one MLP update for all arguments, and what the top MLPs "
+            "hold",
+            source="Merullo et al., “Language Models Implement Simple Word2Vec-style Vector Arithmetic” "
+            "(arXiv:2305.16130)",
+            minutes="not timed / 4",
+            home="rheostat.studies.vector_arithmetic:STUDY",
+        ),
     )
 }
