@@ -16,10 +16,18 @@ from rheostat.metrics.statistics import Values
 from rheostat.model import Model, load
 from rheostat.models.toy import toy
 from rheostat.models.zoo import BUILT_INS
-from rheostat.studies.flipped_labels import episodes, more_examples, override, trained_pair, tuned_and_base, unrelated
+from rheostat.studies.flipped_labels import (
+    episodes,
+    measuring,
+    more_examples,
+    override,
+    trained_pair,
+    tuned_and_base,
+    unrelated,
+)
 from rheostat.studies.flipped_labels.measuring import Answers, Asked, answers
 from rheostat.studies.flipped_labels.prompts import labels_of, prompts_of
-from rheostat.studies.flipped_labels.settings import KS_QUICK, SHARES, Setting, settings
+from rheostat.studies.flipped_labels.settings import KS, KS_QUICK, SHARES, Setting, settings
 from rheostat.studies.flipped_labels.streams import Example, Stream, dealt, streams
 from rheostat.studies.flipped_labels.texts import TextSet, sentiment_words
 from rheostat.studies.study import Context
@@ -64,6 +72,11 @@ def copier(query: Example, shown: Sequence[Example], written: Sequence[int]) -> 
 
 
 @pytest.mark.parametrize("share", SHARES)
+def test_the_words_suffice_for_the_full_study() -> None:
+    drawn = streams(sentiment_words(), measuring.N_STREAMS, k=KS[-1], n_queries=measuring.N_QUERIES, seed=0)
+    assert len(drawn) == measuring.N_STREAMS
+
+
 def test_the_share_of_flipped_labels_is_exact_in_each_class(share: float) -> None:
     sides = [one.side for one in STREAMS[0].shown]
     found = dealt(sides, share, "mapped", seed=0)

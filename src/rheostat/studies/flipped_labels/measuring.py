@@ -19,7 +19,7 @@ from rheostat.studies.study import Context
 from rheostat.sweeps.sweep import sweep
 from rheostat.tasks.format import INPUT
 
-N_STREAMS, N_STREAMS_QUICK = 16, 4
+N_STREAMS, N_STREAMS_QUICK = 12, 4
 N_QUERIES = 4
 QUICK_SETS = ("words", "titles")
 

@@ -28,7 +28,8 @@ def profile_of(one: Measured, state: str) -> Values:
     """Return the exact accuracy of each able task on its test questions, (task, block tried); NaN where not tried."""
     rows = one.test[one.test["state"] == state]
     wide = rows.groupby(["task", "block"])["exact"].mean().unstack()
-    return wide.reindex(index=one.able, columns=one.blocks).to_numpy(dtype=np.float64)
+    values: Values = wide.reindex(index=one.able, columns=one.blocks).to_numpy(dtype=np.float64)
+    return values
 
 
 def at_peak(one: Measured, profile: Values) -> Values:
@@ -94,6 +95,23 @@ def by_chance(one: Measured, other: Measured) -> float:
     return float(np.abs(first[:, None] - second[None]).mean())
 
 
+def planted_depths(measured: Sequence[Measured], seed: int) -> bool:
+    """Tell whether equal mean depths before the middle would be seen through the scatter of the tasks."""
+    depths = [depth_of(one) for one in measured]
+    means = [float(np.mean(list(each.values()))) for each in depths]
+    moved = [
+        {task: depth - mean + 0.5 - PLANTED for task, depth in each.items()}
+        for each, mean in zip(depths, means, strict=True)
+    ]
+    before = [bootstrap_mean([0.5 - depth for depth in each.values()], seed=seed) for each in moved]
+    shared = [task for task in moved[0] if task in moved[-1]]
+    if len(shared) < FEWEST:
+        return False
+    chance = by_chance(measured[0], measured[-1])
+    near = bootstrap_mean([chance - abs(moved[0][task] - moved[-1][task]) for task in shared], seed=seed)
+    return near.low > 0 and all(one.low > 0 for one in before)
+
+
 def of_sizes(measured: Sequence[Measured], seed: int) -> list[Measurement]:
     """Return how near the depths of two models' chosen blocks lie, and how far into the first half."""
     found = []
@@ -130,7 +148,7 @@ def run(context: Context, measured: Sequence[Measured]) -> Part:
     size = Verdict(
         claim=SIZE,
         statement=STATEMENTS[SIZE],
-        verdict=judge(sizes, planted_found=True),
+        verdict=judge(sizes, planted_found=bool(sizes) and planted_depths(enough, context.seed)),
         reason=f"{held(sizes)} Only two models of different families were compared, and no series of sizes. {PAPER}",
         measurements=tuple(sizes),
     )

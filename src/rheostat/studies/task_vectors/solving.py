@@ -51,6 +51,12 @@ def measure_all(name: str, found: Mapping[str, Values], column: str, seed: int) 
     return against(name, what, found[OWN], controls, unit="tasks", seed=seed)
 
 
+def planted(one: Measured, seed: int) -> bool:
+    """Tell whether what the demonstrations themselves do is told from every control."""
+    found = accuracies(one, "exact")
+    return all(m.low > 0 for m in measure_all(one.model.name, found | {OWN: found[REGULAR]}, "exact", seed))
+
+
 def run(context: Context, measured: Sequence[Measured]) -> Part:
     """Compare vectors with demonstrations on all models and judge the claim."""
     enough = [one for one in measured if len(one.able) >= FEWEST]
@@ -63,7 +69,7 @@ def run(context: Context, measured: Sequence[Measured]) -> Part:
     verdict = Verdict(
         claim=CLAIM,
         statement=STATEMENT,
-        verdict=judge(deciding, planted_found=bool(deciding)),
+        verdict=judge(deciding, planted_found=bool(enough) and all(planted(one, context.seed) for one in enough)),
         reason=f"{held(deciding)} Exact answers decide, first tokens are measured beside them. Tasks are those whose "
         "exact accuracy on the dev questions rises by at least 0.5 through demonstrations: "
         + ", ".join(f"{len(one.able)} of {len(one.asked)} on {one.model.name}" for one in measured)
