@@ -72,11 +72,6 @@ def copier(query: Example, shown: Sequence[Example], written: Sequence[int]) -> 
 
 
 @pytest.mark.parametrize("share", SHARES)
-def test_the_words_suffice_for_the_full_study() -> None:
-    drawn = streams(sentiment_words(), measuring.N_STREAMS, k=KS[-1], n_queries=measuring.N_QUERIES, seed=0)
-    assert len(drawn) == measuring.N_STREAMS
-
-
 def test_the_share_of_flipped_labels_is_exact_in_each_class(share: float) -> None:
     sides = [one.side for one in STREAMS[0].shown]
     found = dealt(sides, share, "mapped", seed=0)
@@ -365,3 +360,8 @@ def test_the_built_in_models_tell_words_that_praise_from_words_that_blame(name: 
     assert found.calibrated(setting).mean() > 0.7
     for unrelated_words in (Setting(1, "foo/bar"), Setting(1, "Apple/Orange")):
         assert len(prompts_of(real, texts, drawn[0], unrelated_words, seed=0)) == 4
+
+
+def test_the_words_suffice_for_the_full_study() -> None:
+    drawn = streams(sentiment_words(), measuring.N_STREAMS, k=KS[-1], n_queries=measuring.N_QUERIES, seed=0)
+    assert len(drawn) == measuring.N_STREAMS
