@@ -110,6 +110,17 @@ class WorkerLost(RheostatError):
     """Workers of a sweep died again and again at the same cells."""
 
 
+# --- serving ----------------------------------------------------------------------------------------------------------
+
+
+class QueueFull(RheostatError):
+    """So many requests wait already that another one is refused."""
+
+
+class Closing(RheostatError):
+    """A server that is ending takes no new requests."""
+
+
 # --- files and studies ------------------------------------------------------------------------------------------------
 
 
