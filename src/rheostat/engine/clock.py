@@ -55,6 +55,19 @@ class Clock:
             self._mark_ended(tokens)
         self.all_valid = bool(self.valid.all())
 
+    def set(self, positions: Tensor, valid: Tensor, seen: tuple[Tensor, Tensor]) -> None:
+        """Take the positions of a pass from one who knows them.
+
+        Args:
+            positions: (row, column) of the tokens of the pass.
+            valid: (row, column) whether each belongs to its row.
+            seen: positions and validity (row, key) of all tokens that the pass can look back to.
+        """
+        self.positions, self.valid, self._seen = positions, valid, seen
+        self.all_valid = bool(valid.all())
+        self._rows.clear()
+        self.passes += 1
+
     def rows(self, n_rows: int) -> Tensor:
         """Return, per row of the pass, which of `n_rows` prompts it belongs to (rows are prompts × beams)."""
         if n_rows in self._rows:

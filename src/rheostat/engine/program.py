@@ -7,6 +7,7 @@ the last edit leaves no trace of the first.
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -82,26 +83,27 @@ class Program:
         placed = self._place(plans)
         values = Values(network, placed, read_prompt)
         self._steps = [self._bind(edit, site, members, values) for edit, site, members in placed]
-        self.sites = tuple(dict.fromkeys(step.site for step in self._steps))
+        self._at: dict[Site, list[_Step]] = {}
+        for step in self._steps:
+            self._at.setdefault(step.site, []).append(step)
+        self.sites = tuple(self._at)
 
     def attach(self, stack: ExitStack, clock: Clock) -> None:
         """Register one hook per edited site, until the stack closes."""
         for site in self.sites:
-            steps = [step for step in self._steps if step.site == site]
             where = tap(self._network, site)
             if site.kind == "pattern":
+                attach_mask(stack, self._network.module, where.module, partial(self.cut, site, clock=clock))
+            else:
+                attach(stack, self._network.module, where, partial(self.visit, site, clock=clock))
 
-                def cut(mask: Tensor, steps: list[_Step] = steps) -> Tensor | None:
-                    return self._cut(mask, steps, clock)
+    def visit(self, site: Site, tensor: Tensor, *, clock: Clock) -> Tensor | None:
+        """Return a site's tensor under its edits; None where it is unchanged, or was changed in place."""
+        return self._visit(tensor, self._at[site], clock, in_place=tap(self._network, site).side == "shared")
 
-                attach_mask(stack, self._network.module, where.module, cut)
-                continue
-            in_place = where.side == "shared"
-
-            def visit(tensor: Tensor, steps: list[_Step] = steps, in_place: bool = in_place) -> Tensor | None:
-                return self._visit(tensor, steps, clock, in_place=in_place)
-
-            attach(stack, self._network.module, where, visit)
+    def cut(self, site: Site, mask: Tensor, *, clock: Clock) -> Tensor | None:
+        """Return the attention mask of a block without the edges that are cut there; None where it is unchanged."""
+        return self._cut(mask, self._at[site], clock)
 
     def receipt(self) -> Receipt:
         """Say what happened.
