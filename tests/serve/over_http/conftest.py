@@ -53,6 +53,7 @@ class Running:
     settings: Settings
     server: Any
     model: rh.Model
+    http: httpx.Client
 
     @property
     def service(self) -> Any:
@@ -70,7 +71,10 @@ class Running:
 
     def post(self, path: str, key: str, **body: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {key}"}
-        return httpx.post(f"{self.url}{path}", json={"model": "toy", **body}, headers=headers, timeout=30)
+        return self.http.post(path, json={"model": "toy", **body}, headers=headers)
+
+    def get(self, path: str, key: str = "") -> httpx.Response:
+        return self.http.get(path, headers={"Authorization": f"Bearer {key}"} if key else {})
 
     def idle(self) -> bool:
         """Tell whether nothing runs, within some seconds."""
@@ -103,9 +107,12 @@ def running(model: rh.Model, folder: Path, **changes: Any) -> Iterator[Running]:
     thread.start()
     while not server.started:
         time.sleep(0.01)
+    url, book = f"http://127.0.0.1:{port}", KeyBook(settings.keys_path)
     try:
-        yield Running(f"http://127.0.0.1:{port}", KeyBook(settings.keys_path), settings, server, model)
+        with httpx.Client(base_url=url, timeout=30) as client:
+            yield Running(url, book, settings, server, model, client)
     finally:
+        book.close()
         server.should_exit = True
         thread.join(30)
         assert not thread.is_alive()
