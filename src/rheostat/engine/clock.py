@@ -104,6 +104,18 @@ class Clock:
         lengths = self.lengths.to(self.positions.device)
         return lengths if len(lengths) == self.positions.shape[0] else lengths[self.rows(len(lengths))]
 
+    def written(self) -> list[int | None] | None:
+        """Return each row's position where the pass has one written token per row, None for rows that have ended.
+
+        None altogether where it has other tokens.
+        """
+        if self.lengths is None or self.positions.shape[1] != 1:
+            return None
+        if bool((self.valid[:, 0] & (self.positions[:, 0] < self.prompt_lengths())).any()):
+            return None
+        places, valid = self.positions[:, 0].tolist(), self.valid[:, 0].tolist()
+        return [place if own else None for place, own in zip(places, valid, strict=True)]
+
     def _mark_ended(self, tokens: Tensor) -> None:
         assert self._stop_ids is not None
         written = self.positions >= self.prompt_lengths()[:, None]

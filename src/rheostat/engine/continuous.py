@@ -8,7 +8,7 @@ behind those of the rows that write.
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -20,6 +20,7 @@ from rheostat.edit.plan import Plan
 from rheostat.engine.batch import build_batch
 from rheostat.engine.clock import Clock
 from rheostat.engine.forward import bind, eval_mode
+from rheostat.engine.lines import WrittenTokens
 from rheostat.engine.mask import additive
 from rheostat.engine.receipt import Receipt
 from rheostat.engine.row_cache import RowCache
@@ -27,6 +28,11 @@ from rheostat.engine.taps import attach, attach_mask
 from rheostat.models.network import Network, refuse_compiled
 from rheostat.models.tokens import Row
 from rheostat.sites.site import Site, tap
+
+Changed = TypeVar("Changed")
+
+_FAILURES = (RheostatError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
+"""What an edit may raise: our own refusals, and torch's where a value does not fit."""
 
 
 class Lane:
@@ -82,9 +88,17 @@ class RunningBatch:
         self.lanes: list[Lane] = []
         """The rows that write; one that leaves is replaced by the last."""
         self._hooks = ExitStack()
-        self._hooked: frozenset[Site] = frozenset()
-        self._pass: Sequence[Lane] = ()
-        """The rows of the pass under way; none between passes, where the hooks do nothing."""
+        self._hooked: set[Site] = set()
+        self._written: WrittenTokens | None = None
+        """The lines of the rows that write; None: not known since rows came or went."""
+        self._others: dict[Site, list[tuple[int, Lane]]] = {}
+        """Rows with other edits, site by site."""
+        self._n_passing = 0
+        """Rows of the pass under way; 0 between passes, where the hooks do nothing."""
+        self._lines: WrittenTokens | None = None
+        """Those that hold in the pass under way."""
+        self._single: dict[Site, list[tuple[int, Lane]]] = {}
+        """Site → rows that are edited one by one in the pass under way."""
 
     def join(self, lanes: Sequence[Lane]) -> Float[Tensor, "row d_vocab"]:
         """Read the prompts of rows; return the logits (row, d_vocab) of their first new tokens.
@@ -101,9 +115,14 @@ class RunningBatch:
             valid = columns >= 0
             lane.clock.set(columns.clamp(min=0), valid, (columns.clamp(min=0), valid))
             lane.n_read = len(lane.row)
-        logits = self._run([*lanes], batch.arguments(self._network), cache)
+        self._hook({site for lane in lanes for site in lane.program.sites})
+        self._lines, self._single = None, _by_site(lanes, [lane.program.sites for lane in lanes])
+        logits = self._run(len(lanes), batch.arguments(self._network), cache)
+        for lane in lanes:  # what could not be computed for a written token is found before others depend on it
+            _guarded(lane, partial(self._try_lines, lane))
         self._cache.add(cache, batch.lengths)
         self.lanes.extend(lanes)
+        self._settle()
         return logits
 
     def step(self, tokens: Sequence[int]) -> Float[Tensor, "row d_vocab"]:
@@ -121,8 +140,13 @@ class RunningBatch:
         }
         if "position_ids" in self._network.parameters_of_forward:
             arguments["position_ids"] = places
+        if self._written is None:
+            self._written = self._lines_of(self.lanes)
+            self._others = _by_site(self.lanes, [lane.program.other_sites for lane in self.lanes])
         self._set_clocks(mask, places)
-        logits = self._run(self.lanes, arguments, cache)
+        self._written.prepare([lane.n_read for lane in self.lanes])
+        self._lines, self._single = self._written, self._others
+        logits = self._run(len(self.lanes), arguments, cache)
         self._cache.advance()
         for lane in self.lanes:
             lane.n_read += 1
@@ -130,6 +154,7 @@ class RunningBatch:
 
     def leave(self, row: int) -> None:
         """Take a row out; the last one gets its number."""
+        self._settle()
         self._cache.drop(row)
         last = self.lanes.pop()
         if row < len(self.lanes):
@@ -139,16 +164,17 @@ class RunningBatch:
 
     def close(self) -> None:
         """Take all rows and hooks away."""
+        self._settle()
         self.lanes.clear()
         self._cache.clear()
         self._take_hooks_off()
 
     def _take_hooks_off(self) -> None:
         self._hooks.close()
-        self._hooked = frozenset()
+        self._hooked.clear()
 
     def _set_clocks(self, mask: Tensor, places: Tensor) -> None:
-        needing = [row for row, lane in enumerate(self.lanes) if lane.program.sites]
+        needing = sorted({row for edited in self._others.values() for row, _ in edited})
         if not needing:
             return
         valid = mask.bool()
@@ -158,20 +184,19 @@ class RunningBatch:
             here = slice(row, row + 1)
             self.lanes[row].clock.set(places[here], one, (positions[here], valid[here]))
 
-    def _run(self, lanes: Sequence[Lane], arguments: dict[str, Any], cache: Cache) -> Tensor:
+    def _run(self, n_rows: int, arguments: dict[str, Any], cache: Cache) -> Tensor:
         """Pass once; return the logits of each row's last column."""
-        self._hook(frozenset(site for lane in lanes for site in lane.program.sites))
         if "logits_to_keep" in self._network.parameters_of_forward:
             arguments["logits_to_keep"] = 1
-        self._pass = lanes
+        self._n_passing = n_rows
         try:
             with torch.no_grad():
                 logits: Tensor = self._network.module(**arguments, past_key_values=cache, use_cache=True).logits
         finally:
-            self._pass = ()
+            self._n_passing = 0
         return logits[:, -1]
 
-    def _hook(self, sites: frozenset[Site]) -> None:
+    def _hook(self, sites: set[Site]) -> None:
         """See that every site has its hook; a site that lost its last edit keeps it until the batch is empty."""
         for site in sorted(sites - self._hooked, key=str):
             where = tap(self._network, site)
@@ -179,48 +204,69 @@ class RunningBatch:
                 attach_mask(self._hooks, self._network.module, where.module, partial(self._cut, site))
             else:
                 attach(self._hooks, self._network.module, where, partial(self._visit, site, where.side == "shared"))
-        self._hooked |= sites
+            self._hooked.add(site)
+
+    def _lines_of(self, lanes: Sequence[Lane]) -> WrittenTokens:
+        return WrittenTokens([lane.program.lines(0) for lane in lanes], self._network.dtype, self._network.device)
+
+    def _try_lines(self, lane: Lane) -> None:
+        self._lines_of([lane]).prepare([lane.n_read])
+
+    def _settle(self) -> None:
+        """Hand what was counted to the rows, before they change."""
+        if self._written is not None:
+            self._written.settle()
+        self._written = self._lines = None
 
     def _visit(self, site: Site, in_place: bool, tensor: Tensor) -> Tensor | None:
-        lanes, new = self._pass, None
-        n = tensor.shape[0] // len(lanes) if lanes else 0  # some families flatten rows and columns
-        for row, lane in enumerate(lanes):
-            if site not in lane.program.sites:
-                continue
-            changed = _guarded(
-                lane, partial(lane.program.visit, site, tensor[row * n : (row + 1) * n], clock=lane.clock)
-            )
+        if not self._n_passing:
+            return None
+        new = tensor
+        if self._lines is not None and site in self._lines.sites:
+            new = self._lines.change(site, tensor)
+        n = tensor.shape[0] // self._n_passing  # some families flatten rows and columns
+        for row, lane in self._single.get(site, ()):
+            own = slice(row * n, (row + 1) * n)
+            changed = _guarded(lane, partial(lane.program.visit, site, new[own], clock=lane.clock))
             if changed is not None:
-                new = tensor.clone() if new is None else new
-                new[row * n : (row + 1) * n] = changed
-        return None if in_place else new
+                new = new.clone() if new is tensor else new
+                new[own] = changed
+        return None if in_place or new is tensor else new
 
     def _cut(self, site: Site, mask: Tensor) -> Tensor | None:
         rows: dict[int, Tensor] = {}
-        for row, lane in enumerate(self._pass):
-            if site in lane.program.sites:
-                own = mask[row : row + 1] if mask.shape[0] > 1 else mask
-                changed = _guarded(lane, partial(lane.program.cut, site, own, clock=lane.clock))
-                if changed is not None:
-                    rows[row] = changed
+        for row, lane in self._single.get(site, ()) if self._n_passing else ():
+            own = mask[row : row + 1] if mask.shape[0] > 1 else mask
+            changed = _guarded(lane, partial(lane.program.cut, site, own, clock=lane.clock))
+            if changed is not None:
+                rows[row] = changed
         if not rows:
             return None
         heads = max(one.shape[1] for one in (mask, *rows.values()))
         added = any(one.dtype != torch.bool for one in (mask, *rows.values()))
-        whole = mask.expand(len(self._pass), heads, -1, -1)
-        whole = additive(whole, self._network.dtype).clone() if added else whole.clone()
+        whole = mask.expand(self._n_passing, heads, -1, -1)
+        whole = (additive(whole, self._network.dtype) if added else whole).clone()
         for row, one in rows.items():
             whole[row] = (additive(one, self._network.dtype) if added else one)[0]
         return whole
 
 
-def _guarded(lane: Lane, change: Callable[[], Tensor | None]) -> Tensor | None:
+def _by_site(lanes: Sequence[Lane], sites: Sequence[Sequence[Site]]) -> dict[Site, list[tuple[int, Lane]]]:
+    """Return site → the rows that have it, with their numbers."""
+    found: dict[Site, list[tuple[int, Lane]]] = {}
+    for row, (lane, own) in enumerate(zip(lanes, sites, strict=True)):
+        for site in own:
+            found.setdefault(site, []).append((row, lane))
+    return found
+
+
+def _guarded(lane: Lane, change: Callable[[], Changed]) -> Changed | None:
     """Return what a row's edits change; a failure is noted, and changes nothing any more."""
     if lane.error is not None:
         return None
     try:
         return change()
-    except RheostatError as error:
+    except _FAILURES as error:
         lane.error = error
         return None
 

@@ -303,10 +303,10 @@ class Batcher:
     def _end(self, row: int, last: Written) -> None:
         """Let a row go, and tell its end with the receipt; an edit that reached no token makes it a failure."""
         writing, lane = self._running[row], self._batch.lanes[row]
+        self._batch.leave(row)
         if last.finish in ("stop", "length"):
             receipt, error = _attempt(lane.receipt)
             last = replace(last, receipt=receipt) if error is None else replace(last, finish="failed", error=error)
-        self._batch.leave(row)
         with self._changed:
             _take_out(self._running, row)
             _take_out(self._newest, row)
