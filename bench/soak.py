@@ -44,7 +44,7 @@ class Soak:
     def run(self, kind: str, ask: Callable[[httpx.Client, random.Random], str], number: int) -> None:
         """Ask again and again until the time is up."""
         draw = random.Random(f"{kind} {number}")
-        with httpx.Client(base_url=self.url, timeout=60) as client:
+        with httpx.Client(base_url=self.url, timeout=180) as client:
             while time.monotonic() < self.ends:
                 try:
                     self.seen[kind, ask(client, draw)] += 1
