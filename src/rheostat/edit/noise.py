@@ -15,7 +15,7 @@ from rheostat.base.names import did_you_mean
 Distribution = Literal["normal", "truncated", "uniform"]
 """Standard normal; standard normal given that it lies in [−1, 1]; uniform on [−1, 1]."""
 
-_TABLE_NUMBERS = 2**17
+_TABLE_NUMBERS = 2**15
 """How many numbers of a site are drawn together and kept for the next call."""
 
 
@@ -42,7 +42,7 @@ def keyed_noise(
         raise BadArgument(
             f"no distribution {distribution!r} of noise.{near} One of: {', '.join(get_args(Distribution))}."
         )
-    n = max(1, min(64, _TABLE_NUMBERS // size))
+    n = max(1, min(16, _TABLE_NUMBERS // size))
     parts = {part: place for place, part in enumerate(dict.fromkeys(token // n for token in tokens))}
     tables = [_table(site, part, n, size, seed, draw, distribution) for part in parts]
     if len(tokens) == 1:  # as in generation, where the time of a call counts
@@ -65,7 +65,7 @@ def noise_of_token(
     return noise
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def _table(site: str, part: int, n: int, size: int, seed: int, draw: int, distribution: str) -> Tensor:
     """Return the noise (token, size) of `n` neighbouring tokens; sweeps ask for the same again and again."""
     table, generator = torch.empty(n, size), torch.Generator()

@@ -192,14 +192,16 @@ class Batcher:
     # --- on the batcher's thread -------------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        while self._wait():
-            while self._calls:
-                self._calls.popleft()()
-            self._drop_cancelled()
-            self._admit()
-            if self._running:
-                self._step()
-        self._batch.close()
+        try:
+            while self._wait():
+                while self._calls:
+                    self._calls.popleft()()
+                self._drop_cancelled()
+                self._admit()
+                if self._running:
+                    self._step()
+        finally:
+            self._batch.close()
 
     def _wait(self) -> bool:
         """Wait until there is something to do; False once everything has ended and nothing more will come."""
