@@ -110,6 +110,27 @@ class WorkerLost(RheostatError):
     """Workers of a sweep died again and again at the same cells."""
 
 
+# --- serving ----------------------------------------------------------------------------------------------------------
+
+
+class QueueFull(RheostatError):
+    """So many requests wait already that another one is refused."""
+
+
+class Closing(RheostatError):
+    """A server that is ending takes no new requests."""
+
+
+class KeyNotFound(RheostatError):
+    """A server has no key of this id."""
+
+
+class AuditBroken(RheostatError):
+    """An audit log is not the one that was written."""
+
+    exit_code = 1
+
+
 # --- files and studies ------------------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ import typer
 
 from rheostat import __version__
 from rheostat.cli import (
+    audit,
     check,
     claims,
     cluster,
@@ -14,12 +15,14 @@ from rheostat.cli import (
     directions,
     generate,
     impair,
+    keys,
     lens,
     models,
     patch,
     read,
     run,
     runs,
+    serve,
     sites,
     steer,
     studies,
@@ -74,8 +77,10 @@ for module in (
     sites,
     check,
     claims,
+    serve,
 ):
     name = module.__name__.rpartition(".")[2].replace("_", "-")
     app.command(name=name, epilog=module.EXAMPLE)(module.command)
 
-app.add_typer(runs.app, name="runs")
+for group in (runs, keys, audit):
+    app.add_typer(group.app, name=group.__name__.rpartition(".")[2])
