@@ -110,6 +110,17 @@ class WorkerLost(RheostatError):
     """Workers of a sweep died again and again at the same cells."""
 
 
+# --- servers ----------------------------------------------------------------------------------------------------------
+
+
+class ApiNotReachable(RheostatError):
+    """An API was away, busy or broken for longer than one was willing to wait."""
+
+
+class ApiRefused(RheostatError):
+    """An API refuses a request for good, or answers what no such API answers."""
+
+
 # --- files and studies ------------------------------------------------------------------------------------------------
 
 

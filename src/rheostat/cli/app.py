@@ -12,6 +12,7 @@ from rheostat.cli import (
     compare,
     demo,
     directions,
+    evaluate,
     generate,
     impair,
     lens,
@@ -76,4 +77,5 @@ for module in (
     name = module.__name__.rpartition(".")[2]
     app.command(name=name, epilog=module.EXAMPLE)(module.command)
 
+app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(runs.app, name="runs")
