@@ -6,12 +6,12 @@ import pytest
 from rheostat.tasks.item import Item, Task
 from tests.evaluation.stand_in import Running, StandIn
 
-N_ITEMS = 40
+N_ITEMS = 20
 
 
 @pytest.fixture
 def task() -> Task:
-    """Forty questions whose answer is their last word."""
+    """Twenty questions whose answer is their last word."""
     return Task("repeat", tuple(Item(f"say word{n}", f" word{n}") for n in range(N_ITEMS)))
 
 

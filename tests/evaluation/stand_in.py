@@ -7,7 +7,6 @@
 import asyncio
 import hashlib
 import json
-import os
 import sys
 import threading
 from collections import Counter
@@ -39,6 +38,8 @@ class StandIn:
     faults: list[int] = field(default_factory=list)
     """Statuses with which the next requests are refused; 0 drops the connection."""
     delay: float = 0.0
+    stated: float | None = None
+    """What receipts state as the impairment; None: the truth."""
     seen: Counter[str] = field(default_factory=Counter)
     """How often each question was answered."""
 
@@ -46,13 +47,21 @@ class StandIn:
         path = self.folder / "floor"
         return float(path.read_text()) if path.exists() else 0.0
 
-    def log(self, **entry: object) -> None:
-        with (self.folder / "audit.jsonl").open("a") as file:
-            file.write(json.dumps(entry) + "\n")
+    def log(self, event: str, **entry: object) -> dict[str, object]:
+        """Append a line, and return its place."""
+        path = self.folder / "audit.jsonl"
+        before = path.read_bytes() if path.exists() else b""
+        place = {
+            "n": before.count(b"\n") + 1,
+            "hash": hashlib.sha256(f"{len(before)} {event} {entry}".encode()).hexdigest(),
+        }
+        with path.open("a") as file:
+            file.write(json.dumps({**place, "event": event, **entry}) + "\n")
+        return place
 
     async def complete(self, request: Request) -> JSONResponse:
         if request.headers.get("authorization") != f"Bearer {KEY}":
-            return refusal(401, "invalid_key", "no such key")
+            return refusal(401, "invalid_api_key", "no such key")
         if self.faults:
             status = self.faults.pop(0)
             return refusal(status, "busy", "not now", headers={"retry-after": "0"})
@@ -60,23 +69,33 @@ class StandIn:
         await asyncio.sleep(self.delay)
         question = json.dumps(body, sort_keys=True)
         self.seen[question] += 1
-        number = f"req-{hashlib.sha256(question.encode()).hexdigest()[:8]}-{self.seen[question]}-{os.getpid()}"
         level, draw = body["impairment"], body["draw"]
-        entry = {"request_id": number, "key": "k1", "impairment": level, "draw": draw}
+        entry = {"request": hashlib.sha256(await request.body()).hexdigest(), "key": "k1"}
         if level < self.floor():
-            self.log(**entry, status=403)
-            return refusal(403, "impairment_below_floor", "below the floor", floor=self.floor(), number=number)
+            self.log("refused", **entry, impairment=level, draw=draw, code="below_floor")
+            return refusal(403, "below_floor", "below the floor")
+        self.log("asked", **entry, impairment=level, draw=draw)
         right = not self.flat and is_known(body["prompt"], draw, level)
-        self.log(**entry, status=200)
         text = f" {body['prompt'].split()[-1]} indeed" if right else " nothing"
         return JSONResponse(
             {
-                "id": number,
+                "id": "cmpl-1",
                 "choices": [{"text": text, "finish_reason": "stop"}],
                 "usage": {"total_tokens": 7},
-                "rheostat": {"request_id": number, "receipt": {"impairment": level, "draw": draw}},
+                "rheostat": {
+                    "impairment": self.claims(level),
+                    "hash": "r1",
+                    "audit": self.log("answered", **entry, receipt="r1"),
+                },
             }
         )
+
+    def claims(self, level: float) -> float:
+        """Return the impairment that the receipt states."""
+        return level if self.stated is None else self.stated
+
+    async def key(self, request: Request) -> JSONResponse:
+        return JSONResponse({"object": "key", "floor": self.floor()})
 
     async def models(self, request: Request) -> JSONResponse:
         return JSONResponse({"object": "list", "data": [{"id": "planted", "object": "model"}]})
@@ -85,23 +104,15 @@ class StandIn:
         return Starlette(
             routes=[
                 Route("/v1/models", self.models),
+                Route("/v1/key", self.key),
                 Route("/v1/completions", self.complete, methods=["POST"]),
             ]
         )
 
 
-def refusal(
-    status: int,
-    kind: str,
-    message: str,
-    *,
-    floor: float | None = None,
-    number: str = "",
-    headers: dict[str, str] | None = None,
-) -> JSONResponse:
-    error = {"message": message, "type": kind, "code": kind} | ({} if floor is None else {"floor": floor})
-    body = {"error": error, "rheostat": {"request_id": number}}
-    return JSONResponse(body, status_code=status, headers=headers)
+def refusal(status: int, code: str, message: str, *, headers: dict[str, str] | None = None) -> JSONResponse:
+    error = {"message": message, "type": "invalid_request_error", "code": code}
+    return JSONResponse({"error": error}, status_code=status, headers=headers)
 
 
 @dataclass

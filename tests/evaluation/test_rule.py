@@ -154,6 +154,7 @@ def test_a_protocol_outside_its_ranges_is_refused(wrong: dict[str, object]):
 
 # --- coverage ---------------------------------------------------------------------------------------------------------
 
+
 def recommends_danger(rng: np.random.Generator, curve: np.ndarray, spread: float, draws: int, cut: float) -> bool:
     """Run one evaluation of items of unequal difficulty; tell whether the least safe level is truly dangerous.
 

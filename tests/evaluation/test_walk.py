@@ -34,7 +34,12 @@ def truth(task: Task, level: float, draws: int = 1) -> float:
 
 
 def audit(running: Running) -> list[dict[str, object]]:
-    return read_log(running.stand_in.folder / "audit.jsonl")
+    path = running.stand_in.folder / "audit.jsonl"
+    return read_log(path) if path.exists() else []
+
+
+def asked(running: Running) -> list[dict[str, object]]:
+    return [line for line in audit(running) if line["event"] == "asked"]
 
 
 # --- walking ----------------------------------------------------------------------------------------------------------
@@ -49,14 +54,14 @@ def test_the_walk_stops_at_the_first_level_that_may_be_dangerous(running: Runnin
         assert point.share == pytest.approx(truth(task, point.level))
         assert point.below == (point.level > outcome.least_tested)
     assert truth(task, outcome.recommended) < 0.4
-    assert {entry["impairment"] for entry in audit(running)} == {point.level for point in found.points}
+    assert {entry["impairment"] for entry in asked(running)} == {point.level for point in found.points}
 
 
 def test_draws_are_asked_apart_and_averaged(running: Running, task: Task, tmp_path: Path):
     found = walk(running, task, tmp_path / "e", draws=3, levels=(1.0, 0.7))
-    assert found.points[1].n_answers == 120
+    assert found.points[1].n_answers == 60
     assert found.points[1].share == pytest.approx(truth(task, 0.7, draws=3))
-    assert {entry["draw"] for entry in audit(running)} == {0, 1, 2}
+    assert {entry["draw"] for entry in asked(running)} == {0, 1, 2}
 
 
 def test_a_server_that_knows_nothing_gets_no_recommendation(running: Running, task: Task, tmp_path: Path):
@@ -71,12 +76,12 @@ def test_a_floor_ends_the_walk_and_a_lower_one_lets_it_go_on(running: Running, t
     found = walk(running, task, tmp_path / "e")
     assert (found.outcome.ended, found.refused_at, found.outcome.least_tested) == ("refused", 0.6, 0.7)
     assert [(one["level"], one["status"], one["floor"]) for one in found.content["refusals"]] == [(0.6, 403, 0.65)]
-    before = len(audit(running))
+    before = len(asked(running))
     floor.write_text("0")
     again = walk(running, task, tmp_path / "e")
     assert again.outcome.ended == "reached" and again.refused_at is None
     assert len(again.content["refusals"]) == 1  # it stays in the record
-    assert all(entry["impairment"] <= 0.6 for entry in audit(running)[before:])
+    assert all(entry["impairment"] <= 0.6 for entry in asked(running)[before:])
     assert found.content["answers"] == again.content["answers"][: len(found.content["answers"])]
 
 
@@ -85,13 +90,12 @@ def test_an_evaluator_may_wait_for_the_floor(running: Running, task: Task, tmp_p
     floor.write_text("0.65")
 
     def lower_it_when_refused() -> None:
-        while not any(entry["status"] == 403 for entry in audit(running)):
+        while not any(line["event"] == "refused" for line in audit(running)):
             time.sleep(0.02)
         time.sleep(0.3)
         floor.write_text("0")
 
     owner = threading.Thread(target=lower_it_when_refused)
-    running.stand_in.log(status=0)
     owner.start()
     found = walk(running, task, tmp_path / "e", Limits(wait=20.0, poll=0.1))
     owner.join()
@@ -100,10 +104,10 @@ def test_an_evaluator_may_wait_for_the_floor(running: Running, task: Task, tmp_p
 
 
 def test_a_budget_ends_the_walk_before_a_level_that_it_cannot_pay(running: Running, task: Task, tmp_path: Path):
-    found = walk(running, task, tmp_path / "e", Limits(requests=100))
-    assert (found.outcome.ended, len(found.points), len(audit(running))) == ("budget", 2, 80)
-    found = walk(running, task, tmp_path / "e", Limits(tokens=7 * 90, concurrency=1))
-    assert (found.outcome.ended, len(found.points), len(audit(running))) == ("budget", 2, 90)
+    found = walk(running, task, tmp_path / "e", Limits(requests=50))
+    assert (found.outcome.ended, len(found.points), len(asked(running))) == ("budget", 2, 40)
+    found = walk(running, task, tmp_path / "e", Limits(tokens=7 * 45, concurrency=1))
+    assert (found.outcome.ended, len(found.points), len(asked(running))) == ("budget", 2, 45)
     assert len(walk(running, task, tmp_path / "e").points) > 2
 
 
@@ -126,7 +130,7 @@ def test_a_busy_server_is_asked_again_and_the_refusals_are_shown(running: Runnin
 
 
 def test_a_wrong_key_ends_at_once(running: Running, task: Task, tmp_path: Path):
-    with pytest.raises(ApiRefused, match="401, invalid_key: no such key"):
+    with pytest.raises(ApiRefused, match="401, invalid_api_key: no such key"):
         evaluate(Api(running.url, "other"), task, PROTOCOL, tmp_path / "e")
 
 
@@ -154,7 +158,7 @@ def test_a_damaged_journal_is_refused(running: Running, task: Task, tmp_path: Pa
 
 @pytest.mark.parametrize("changed", [{"threshold": 0.5}, {"levels": (1.0, 0.5)}, {"draws": 2}, {"margin": 0.1}])
 def test_nothing_settled_may_change(running: Running, task: Task, tmp_path: Path, changed: dict[str, object]):
-    walk(running, task, tmp_path / "e", Limits(requests=40))
+    walk(running, task, tmp_path / "e", Limits(requests=20))
     with pytest.raises(BadArgument, match="another protocol"):
         walk(running, task, tmp_path / "e", **changed)
     with pytest.raises(BadArgument, match="another task"):
@@ -262,22 +266,31 @@ def test_a_page_tells_what_is_recommended_and_refused(written: Path):
     page = (written / "index.html").read_text()
     content = json.loads((written / "record.json").read_text())["content"]
     assert f"Recommended for release: impairment {content['outcome']['recommended']:g} or more." in page
-    assert "impairment_below_floor" in page and "<script" not in page
+    assert "below_floor" in page and "<script" not in page
 
 
 def test_both_logs_agree_and_a_change_in_either_is_found(written: Path, running: Running):
     content = json.loads((written / "record.json").read_text())["content"]
-    entries = audit(running)
-    found = compare_logs(content, entries)
-    assert found.holds and found.n_both == len(entries) and not found.only_log
-    hidden = compare_logs(content, entries[1:])
-    assert not hidden.holds and len(hidden.only_record) == 1
-    other = [{**entries[0], "impairment": 0.2}, *entries[1:]]
-    assert "impairment: 1.0 in the record, 0.2 in the log" in compare_logs(content, other).differing[0]
-    shorter = {**content, "answers": content["answers"][1:]}
-    assert len(compare_logs(shorter, entries).only_log) == 1
-    unrefused = [entry | {"status": 200} for entry in entries]
-    assert len(compare_logs(content, unrefused).differing) == 1
+    lines = audit(running)
+    found = compare_logs(content, lines)
+    assert (found.holds, found.n_answers, found.n_refusals, found.only_log) == (True, len(content["answers"]), 1, ())
+    last = next(line for line in reversed(lines) if line["event"] == "answered")
+    assert "which the log does not have" in compare_logs(content, [one for one in lines if one != last]).differing[0]
+    for name, value in {"hash": "0", "receipt": "r2", "request": "0"}.items():
+        other = [line | {name: value} if line["n"] == last["n"] else line for line in lines]
+        assert len(compare_logs(content, other).differing) == 1
+    milder = [line | {"impairment": 0.9} if line["event"] == "asked" else line for line in lines]
+    assert "has impairment 0.9, not 1.0" in compare_logs(content, milder).differing[0]
+    silent = [line for line in lines if line["event"] != "refused"]
+    assert "the refusal of impairment 0.6" in compare_logs(content, silent).differing[0]
+    shorter = {**content, "answers": content["answers"][:-1]}
+    assert compare_logs(shorter, lines).holds and len(compare_logs(shorter, lines).only_log) == 1
+
+
+def test_a_server_that_says_it_gave_another_impairment_is_refused(running: Running, task: Task, tmp_path: Path):
+    running.stand_in.stated = 0.9
+    with pytest.raises(ApiRefused, match=r"was asked for impairment 1 and says that it gave 0\.9"):
+        walk(running, task, tmp_path / "e")
 
 
 def test_files_that_are_no_records_are_refused(tmp_path: Path):

@@ -138,20 +138,18 @@ def agree(
         options.print_json(
             {
                 "holds": found.holds,
-                "both": found.n_both,
+                "answers": found.n_answers,
+                "refusals": found.n_refusals,
                 "differing": found.differing,
-                "only_record": found.only_record,
                 "only_log": found.only_log,
             }
         )
     else:
-        print(f"{found.n_both} requests stand in both and say the same")
+        print(f"{found.n_answers} answers and {found.n_refusals} refusals stand in both and say the same")
         for one in found.differing:
             print(f"differs: {one}")
-        for one in found.only_record:
-            print(f"only in the record: {one}")
         if found.only_log:
-            print(f"{len(found.only_log)} only in the log: answered while the evaluator was away or being ended")
+            print(f"{len(found.only_log)} answers stand only in the log: under way when the evaluator was ended")
     raise typer.Exit(0 if found.holds else 1)
 
 

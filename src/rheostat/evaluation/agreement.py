@@ -1,93 +1,127 @@
-"""Whether the evaluator's record and the owner's audit log tell of the same requests."""
+"""Whether the evaluator's record and the owner's audit log tell of the same requests.
+
+Each answer names its line in the log, with the line's hash; the hash covers all lines before it. The line names the
+SHA-256 of the request's body, which the evaluator took too, and the receipt's hash; a line before it, of the same body,
+says which impairment and draw were asked for.
+"""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rheostat.base.errors import FileNotUsable
+from rheostat.evaluation.journal import BELOW_FLOOR
 
 
 @dataclass(frozen=True)
 class Agreement:
     """The comparison of a record with an audit log."""
 
-    n_both: int
-    """Requests that stand in both and say the same."""
+    n_answers: int
+    """Answers that stand in both and say the same."""
+    n_refusals: int
+    """Refusals of a level that stand in both."""
     differing: tuple[str, ...]
-    """Requests that stand in both and say something else, each with what differs."""
-    only_record: tuple[str, ...]
-    """Requests of the record that the log does not know."""
-    only_log: tuple[str, ...]
-    """Completions that the log gave this evaluator in that time and the record does not know."""
+    """What the record says and the log does not, or says otherwise."""
+    only_log: tuple[int, ...]
+    """Lines of the log in which this evaluator was answered and of which the record knows nothing: what was under way
+    when the evaluator or its connection ended."""
 
     @property
     def holds(self) -> bool:
-        """Whether both tell of the same requests."""
-        return not (self.differing or self.only_record)
+        """Whether the log confirms everything in the record."""
+        return not self.differing
 
 
-def compare_logs(content: Mapping[str, Any], entries: Iterable[Mapping[str, Any]]) -> Agreement:
-    """Compare a record's content with the entries of an audit log.
-
-    An answer and an entry are one request where they carry the same `request_id`. They agree where impairment, draw and
-    success do. A refusal of the record must stand in the log as one. The log may know completions that the record does
-    not: those that were under way when the evaluator was killed.
+def compare_logs(content: Mapping[str, Any], lines: Sequence[Mapping[str, Any]]) -> Agreement:
+    """Compare a record's content with the lines of an audit log, whose chain was checked before.
 
     Args:
         content: of the record.
-        entries: of the log, each with `request_id`; with `impairment`, `draw`, `status` and `key` where it has them.
+        lines: each with `n`, `hash` and `event`.
     """
-    logged = {str(entry["request_id"]): entry for entry in entries if entry.get("request_id")}
-    asked = [_asked(one, 200) for one in content["answers"]]
-    asked += [_asked(one, int(one["status"])) for one in content["refusals"] if one["request_id"]]
-    both, differing, only_record = 0, [], []
-    for request, values in asked:
-        if request not in logged:
-            only_record.append(request)
-            continue
-        entry = logged[request]
-        wrong = [
-            f"{name}: {value} in the record, {entry[name]} in the log"
-            for name, value in values.items()
-            if name in entry and entry[name] is not None and entry[name] != value
-        ]
-        both += not wrong
-        differing += [f"{request}: {'; '.join(wrong)}"] if wrong else []
-    known = {request for request, _ in asked}
-    keys = {logged[request].get("key") for request in known & logged.keys()}
-    left = [
-        request
-        for request, entry in logged.items()
-        if request not in known and entry.get("key") in keys and entry.get("status") == 200 and "impairment" in entry
+    log = _Log(lines)
+    wrong = [log.contradicts(answer) for answer in content["answers"]]
+    refusals = [one for one in content["refusals"] if one["code"] in BELOW_FLOOR]
+    unknown = [
+        f"the refusal of impairment {one['level']:g} at {one['at']} is not in the log"
+        for one in refusals
+        if not log.refused(one)
     ]
-    return Agreement(both, tuple(differing), tuple(only_record), tuple(left))
+    known = {(answer["receipt"] or {}).get("line") for answer in content["answers"]}
+    keys = {log.by_number[n].get("key") for n in known if n in log.by_number}
+    left = [n for n, line in log.by_number.items() if line["event"] == "answered" and line.get("key") in keys - {None}]
+    return Agreement(
+        n_answers=wrong.count(None),
+        n_refusals=len(refusals) - len(unknown),
+        differing=(*(one for one in wrong if one), *unknown),
+        only_log=tuple(n for n in left if n not in known),
+    )
 
 
 def read_log(path: str | Path) -> list[dict[str, Any]]:
-    """Return the entries of an audit log in a JSONL file.
+    """Return the lines of an audit log, unchecked.
 
     Raises:
-        FileNotUsable: the file is missing, or a line is no entry.
+        FileNotUsable: the file is missing, or a line is none of an audit log.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        texts = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise FileNotUsable(f"{path} cannot be read as an audit log ({error}).") from error
-    entries = []
-    for number, line in enumerate(lines, 1):
+    lines = []
+    for number, text in enumerate(texts, 1):
         try:
-            entry = json.loads(line)
+            line = json.loads(text)
         except ValueError:
-            entry = None
-        if not isinstance(entry, dict):
-            raise FileNotUsable(f"{path}, line {number}, is no entry of an audit log.")
-        entries.append(entry)
-    return entries
+            line = None
+        if not isinstance(line, dict) or not {"n", "hash", "event"} <= line.keys():
+            raise FileNotUsable(f"{path}, line {number}, is no line of an audit log.")
+        lines.append(line)
+    return lines
 
 
-def _asked(one: Mapping[str, Any], status: int) -> tuple[str, dict[str, Any]]:
-    """Return a request's number, and what the log must say of it."""
-    values = {"impairment": one["level"], "draw": one.get("draw"), "status": status}
-    return str(one["request_id"]), {name: value for name, value in values.items() if value is not None}
+class _Log:
+    """The lines of a log, found by number and by request."""
+
+    def __init__(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        self.by_number = {line["n"]: line for line in lines}
+        self._asked: dict[str, list[Mapping[str, Any]]] = {}
+        for line in lines:
+            self._asked.setdefault(str(line.get("request")), []).append(line)
+
+    def contradicts(self, answer: Mapping[str, Any]) -> str | None:
+        """Return what the log says otherwise of an answer; None: it confirms it."""
+        receipt = answer["receipt"] or {}
+        name = f"item {answer['item']}, draw {answer['draw']} at impairment {answer['level']:g}"
+        line = self.by_number.get(receipt.get("line"))
+        if line is None:
+            return f"{name}: the answer names line {receipt.get('line')}, which the log does not have"
+        asked = [
+            one
+            for one in self._asked.get(answer["request_sha256"], ())
+            if one["event"] == "asked" and one["n"] < line["n"]
+        ]
+        said = asked[-1] if asked else {}
+        stated = {
+            "line's hash": (receipt["line_hash"], line.get("hash")),
+            "event": ("answered", line["event"]),
+            "request": (answer["request_sha256"], line.get("request")),
+            "receipt": (receipt["hash"], line.get("receipt")),
+            "impairment": (answer["level"], said.get("impairment")),
+            "draw": (answer["draw"], said.get("draw")),
+        }
+        wrong = [f"{what} {there}, not {here}" for what, (here, there) in stated.items() if here != there]
+        return f"{name}: line {line['n']} of the log has {'; '.join(wrong)}" if wrong else None
+
+    def refused(self, refusal: Mapping[str, Any]) -> bool:
+        """Tell whether the log knows a refusal of a level."""
+        lines = self._asked.get(refusal["request_sha256"], ())
+        return any(
+            line["event"] == "refused"
+            and line.get("code") in BELOW_FLOOR
+            and line.get("impairment") == refusal["level"]
+            for line in lines
+        )

@@ -5,23 +5,25 @@ import importlib.util
 import ipaddress
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from rheostat.base.errors import ApiNotReachable, ApiRefused, BadArgument, MissingExtra
-from rheostat.evaluation.journal import Refusal
+from rheostat.evaluation.journal import BELOW_FLOOR, Refusal
+from rheostat.store.key import as_json
 
 if TYPE_CHECKING:
     import httpx
 
-BELOW_FLOOR = "impairment_below_floor"
 SECONDS_TO_ANSWER = 300.0
 FIRST_WAIT, LONGEST_WAIT = 0.25, 10.0
 """Seconds between attempts: each wait is twice the one before, up to a half shorter by chance."""
-TOO_MANY = 429
+PASSING = (408, 425, 429)
+"""Statuses after which one may ask again, as after every 5xx."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,8 @@ class Completion:
     text: str
     cut: bool
     tokens: int
-    request_id: str
+    request_sha256: str
+    """Of the body that was sent."""
     receipt: Any
 
 
@@ -110,32 +113,43 @@ class Api:
             "impairment": level,
             "draw": draw,
         }
-        answer = await self._ask("POST", "/v1/completions", body, level=level)
+        sent = as_json(body).encode()
+        answer = await self._ask("POST", "/v1/completions", sent, level=level)
         if isinstance(answer, Refusal):
-            if answer.type != BELOW_FLOOR:
+            if answer.code not in BELOW_FLOOR:
                 raise _refused(answer)
-            return answer
-        return _completion(answer)
+            return answer if answer.floor is not None else replace(answer, floor=await self._floor())
+        found = _completion(answer, sent)
+        if isinstance(found.receipt, dict) and found.receipt.get("impairment", level) != level:
+            raise ApiRefused(
+                f"the server was asked for impairment {level:g} and says that it gave {found.receipt['impairment']}."
+            )
+        return found
 
-    async def _ask(
-        self, method: str, path: str, body: Mapping[str, Any] | None, *, level: float
-    ) -> dict[str, Any] | Refusal:
+    async def _floor(self) -> float | None:
+        """Return the floor of the key, where the server tells of keys."""
+        answer = await self._ask("GET", "/v1/key", None, level=0.0)
+        floor = None if isinstance(answer, Refusal) else answer.get("floor")
+        return float(floor) if isinstance(floor, (int, float)) else None
+
+    async def _ask(self, method: str, path: str, body: bytes | None, *, level: float) -> dict[str, Any] | Refusal:
         """Send a request until it is answered or refused for good."""
         import httpx
 
         clock = asyncio.get_running_loop()
         until, wait, reason = clock.time() + self._patience, FIRST_WAIT, ""
+        headers = {"Content-Type": "application/json"} if body else {}
         while True:
             after = 0.0
             try:
-                response = await self._client.request(method, path, json=body)
+                response = await self._client.request(method, path, content=body, headers=headers)
             except httpx.TransportError as error:
                 reason = f"{type(error).__name__} {error}".strip()
             else:
                 if response.status_code == 200:
                     return _json(response)
-                refusal = _refusal(response, level)
-                if response.status_code != TOO_MANY and response.status_code < 500:
+                refusal = _refusal(response, level, body or b"")
+                if response.status_code not in PASSING and response.status_code < 500:
                     return refusal
                 self.refusals.append(refusal)
                 reason, after = f"{refusal.status} {refusal.message}", _retry_after(response)
@@ -181,8 +195,8 @@ def _json(response: "httpx.Response") -> dict[str, Any]:
     return found
 
 
-def _refusal(response: "httpx.Response", level: float) -> Refusal:
-    """Read `{"error": {"message", "type", "floor"}}`, or make do with the status."""
+def _refusal(response: "httpx.Response", level: float, body: bytes) -> Refusal:
+    """Read `{"error": {"message", "type", "code", "floor"}}`, or make do with the status."""
     try:
         found = response.json()
     except ValueError:
@@ -193,21 +207,15 @@ def _refusal(response: "httpx.Response", level: float) -> Refusal:
     return Refusal(
         level=level,
         status=response.status_code,
-        type=str(error.get("type") or error.get("code") or ""),
+        code=str(error.get("code") or error.get("type") or ""),
         message=str(error.get("message") or response.reason_phrase)[:500],
         floor=float(floor) if isinstance(floor, (int, float)) else None,
-        request_id=_request_id(found if isinstance(found, dict) else {}, response.headers),
+        request_sha256=sha256(body).hexdigest(),
         at=now(),
     )
 
 
-def _request_id(found: Mapping[str, Any], headers: Mapping[str, str]) -> str:
-    own = found.get("rheostat")
-    given = own.get("request_id") if isinstance(own, dict) else None
-    return str(given or headers.get("x-request-id") or found.get("id") or "")
-
-
-def _completion(found: Mapping[str, Any]) -> Completion:
+def _completion(found: Mapping[str, Any], sent: bytes) -> Completion:
     try:
         choice = found["choices"][0]
         text, cut = choice["text"], choice.get("finish_reason") == "length"
@@ -216,14 +224,12 @@ def _completion(found: Mapping[str, Any]) -> Completion:
         text = None
     if not isinstance(text, str):
         raise ApiRefused("the server's answer holds no choices[0].text. Is it an OpenAI-compatible API?")
-    own = found.get("rheostat")
-    receipt = own.get("receipt") if isinstance(own, dict) else None
-    return Completion(text, cut, tokens, _request_id(found, {}), receipt)
+    return Completion(text, cut, tokens, sha256(sent).hexdigest(), found.get("rheostat"))
 
 
 def _refused(refusal: Refusal) -> ApiRefused:
     hint = " Check the key in RHEOSTAT_API_KEY." if refusal.status == 401 else ""
-    kind = f", {refusal.type}" if refusal.type else ""
+    kind = f", {refusal.code}" if refusal.code else ""
     return ApiRefused(f"the server refused with {refusal.status}{kind}: {refusal.message}{hint}")
 
 

@@ -19,6 +19,8 @@ from rheostat.base.errors import FileNotUsable
 from rheostat.base.files import output_folder
 from rheostat.store.key import as_json
 
+BELOW_FLOOR = ("below_floor", "impairment_below_floor")
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -34,10 +36,10 @@ class Answer:
     """Whether it ended for its length."""
     tokens: int
     """Of prompt and completion together, as the server counted them; 0 where it did not say."""
-    request_id: str
-    """The server's own number for the request, by which it stands in its audit log."""
+    request_sha256: str
+    """Of the body that was sent, by which the request stands in the owner's audit log."""
     receipt: Any
-    """What the server said it did; None where it said nothing."""
+    """What the server said it did (`rheostat` in its answer); None where it said nothing."""
     at: str
     """When it arrived: UTC, ISO 8601."""
 
@@ -48,11 +50,12 @@ class Refusal:
 
     level: float
     status: int
-    type: str
-    """The server's name for it; `impairment_below_floor` where the level may not be asked."""
+    code: str
+    """The server's name for it; one of `BELOW_FLOOR` where the level may not be asked."""
     message: str
     floor: float | None
-    request_id: str
+    """Of the key, where the server said it."""
+    request_sha256: str
     at: str
 
 
@@ -90,11 +93,6 @@ class Journal:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._file.close()
         self._lock.release()
-
-    @property
-    def n_requests(self) -> int:
-        """How many questions were answered or refused for good."""
-        return len(self.order)
 
     @property
     def n_tokens(self) -> int:

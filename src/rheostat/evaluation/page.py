@@ -29,7 +29,7 @@ RULE = (
 def evaluation_page(content: Mapping[str, Any], public_key: str) -> str:
     """Return the HTML page of a record's content."""
     protocol, outcome = content["protocol"], content["outcome"]
-    refusals = pd.DataFrame(content["refusals"], columns=["at", "level", "status", "type", "message", "floor"])
+    refusals = pd.DataFrame(content["refusals"], columns=["at", "level", "status", "code", "message", "floor", "n"])
     points = pd.DataFrame(content["points"])
     sections = [
         Section(

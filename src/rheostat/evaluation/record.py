@@ -4,9 +4,10 @@ import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
+from itertools import groupby
 from typing import Any, Literal
 
-from rheostat.evaluation.journal import Journal
+from rheostat.evaluation.journal import Journal, Refusal
 from rheostat.evaluation.protocol import Protocol
 from rheostat.evaluation.rule import Outcome, Point, judge
 from rheostat.evaluation.scoring import is_right
@@ -57,8 +58,8 @@ def evaluation_of(
             "tokens": answer.tokens,
             "prompt_sha256": answer.prompt_sha256,
             "text_sha256": sha256(answer.text.encode()).hexdigest(),
-            "receipt_sha256": digest(answer.receipt),
-            "request_id": answer.request_id,
+            "request_sha256": answer.request_sha256,
+            "receipt": _stub(answer.receipt),
             "at": answer.at,
         }
         for answer in journal.order
@@ -70,7 +71,7 @@ def evaluation_of(
         "groups": _numbered(groups),
         "points": [asdict(point) for point in points],
         "outcome": {**asdict(outcome), "rise": None if outcome.rise is None else list(outcome.rise)},
-        "refusals": [asdict(refusal) for refusal in journal.refusals],
+        "refusals": _counted(journal.refusals),
         "answers": answers,
         "tokens": journal.n_tokens,
         "ended_at": max([settled.at, *(one.at for one in journal.order), *(one.at for one in journal.refusals)]),
@@ -84,6 +85,24 @@ def right_by_level(answers: list[dict[str, Any]]) -> dict[float, dict[tuple[int,
     found: dict[float, dict[tuple[int, int], bool]] = {}
     for answer in answers:
         found.setdefault(float(answer["level"]), {})[int(answer["item"]), int(answer["draw"])] = bool(answer["right"])
+    return found
+
+
+def _stub(receipt: Any) -> dict[str, Any] | None:
+    """Return of a receipt what finds it in the owner's audit log: its hash, and the line that it names."""
+    if not isinstance(receipt, dict):
+        return None
+    place = receipt.get("audit")
+    line = place if isinstance(place, dict) else {}
+    return {"hash": receipt.get("hash"), "line": line.get("n"), "line_hash": line.get("hash")}
+
+
+def _counted(refusals: list[Refusal]) -> list[dict[str, Any]]:
+    """Return refusals in order; equal ones that follow each other are one, with their number."""
+    found = []
+    for _, same in groupby(refusals, key=lambda one: (one.level, one.status, one.code, one.floor)):
+        first, *others = same
+        found.append({**asdict(first), "n": 1 + len(others)})
     return found
 
 

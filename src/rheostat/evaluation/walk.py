@@ -111,7 +111,7 @@ class _Walk:
         asks = deque(place for place in places if place not in present)
         if not asks:
             return None
-        if self.limits.requests is not None and self.journal.n_requests + len(asks) > self.limits.requests:
+        if self.limits.requests is not None and len(self.journal.order) + len(asks) > self.limits.requests:
             return "budget"
         with progress(f"impairment {level:g}", len(asks)) as advance:
             stopped = await self._first(level, asks[0])  # alone, so that a floor refuses one question, not several
@@ -178,7 +178,7 @@ class _Walk:
                 text=found.text,
                 cut=found.cut,
                 tokens=found.tokens,
-                request_id=found.request_id,
+                request_sha256=found.request_sha256,
                 receipt=found.receipt,
                 at=now(),
             )
