@@ -146,3 +146,24 @@ class RunNotFound(RheostatError):
 
 class BadArgument(RheostatError):
     """An argument has a value outside its range."""
+
+
+# --- the server -------------------------------------------------------------------------------------------------------
+
+
+class QueueFull(RheostatError):
+    """Too many requests wait already."""
+
+
+class Closing(RheostatError):
+    """The server is ending and takes nothing new."""
+
+
+class KeyNotFound(RheostatError):
+    """A server has no key of this id."""
+
+
+class AuditBroken(RheostatError):
+    """An audit log is not the one that was written."""
+
+    exit_code = 1

@@ -6,6 +6,7 @@ import typer
 
 from rheostat import __version__
 from rheostat.cli import (
+    audit,
     check,
     claims,
     cluster,
@@ -15,12 +16,14 @@ from rheostat.cli import (
     evaluate,
     generate,
     impair,
+    keys,
     lens,
     models,
     patch,
     read,
     run,
     runs,
+    serve,
     sites,
     steer,
     studies,
@@ -73,9 +76,10 @@ for module in (
     sites,
     check,
     claims,
+    serve,
 ):
     name = module.__name__.rpartition(".")[2]
     app.command(name=name, epilog=module.EXAMPLE)(module.command)
 
-app.add_typer(evaluate.app, name="evaluate")
-app.add_typer(runs.app, name="runs")
+for group in (evaluate, runs, keys, audit):
+    app.add_typer(group.app, name=group.__name__.rpartition(".")[2])

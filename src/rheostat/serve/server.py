@@ -1,0 +1,43 @@
+"""`serve`: run the application until it is told to stop."""
+
+import logging
+import time
+
+import uvicorn
+
+from rheostat.models.network import Network
+from rheostat.serve.app import make_app
+from rheostat.serve.service import open_service
+from rheostat.serve.settings import Settings
+
+
+def serve(network: Network, settings: Settings, *, insecure: bool = False) -> None:
+    """Serve a network until SIGINT or SIGTERM; answers under way get some seconds to end.
+
+    Raises:
+        BadArgument: the host can be reached from elsewhere, without certificate or permission.
+        NeedsTokenizer, FileNotUsable, SiteNotFound, SiteNotOffered: see `open_service`.
+    """
+    settings.check_host(insecure=insecure)
+    make_server(network, settings).run()
+
+
+def make_server(network: Network, settings: Settings) -> uvicorn.Server:
+    """Return a server that is not running yet. Requests are in the audit log, not in uvicorn's."""
+    service = open_service(network, settings, created=int(time.time()))
+    limits, tls = settings.limits, settings.tls
+    return uvicorn.Server(
+        uvicorn.Config(
+            make_app(service),
+            host=settings.host,
+            port=settings.port,
+            ssl_certfile=str(tls.certificate) if tls else None,
+            ssl_keyfile=str(tls.private_key) if tls else None,
+            access_log=False,
+            log_level=logging.WARNING,
+            limit_concurrency=limits.connections,
+            timeout_keep_alive=5,
+            timeout_graceful_shutdown=int(limits.grace_seconds),
+            server_header=False,
+        )
+    )

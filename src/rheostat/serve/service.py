@@ -1,0 +1,91 @@
+"""`Service`: everything that answers need, put together when the server starts."""
+
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from rheostat.capture.activations import Activations
+from rheostat.data.neutral_prompts import NEUTRAL_PROMPTS
+from rheostat.impairment.dial import Dial
+from rheostat.impairment.scale import measure_scale
+from rheostat.models.network import Network
+from rheostat.serve.audit import AuditLog
+from rheostat.serve.batcher import Batcher
+from rheostat.serve.draws import Draws
+from rheostat.serve.keys import KeyBook
+from rheostat.serve.limits import Limiter
+from rheostat.serve.metrics import Metrics, resident_bytes
+from rheostat.serve.secret import read_secret
+from rheostat.serve.settings import Settings
+
+
+@dataclass(frozen=True, eq=False)
+class Service:
+    """One served model, with its keys, log and dial."""
+
+    settings: Settings
+    network: Network
+    dial: Dial
+    batcher: Batcher
+    book: KeyBook
+    limiter: Limiter
+    audit: AuditLog
+    draws: Draws
+    metrics: Metrics
+    created: int
+    """When the server started, in seconds since 1970."""
+
+    def intensity(self, impairment: float) -> float:
+        """Return what the dial is turned to."""
+        return impairment * self.settings.impairment.most
+
+    def dial_described(self) -> dict[str, Any]:
+        """Return what the dial does, as data."""
+        found = self.settings.impairment.model_dump(exclude={"default"})
+        return {**found, "label": self.dial.label, "default": self.settings.impairment.default}
+
+    def close(self) -> None:
+        """End the texts under way, and close the files."""
+        self.batcher.close(self.settings.limits.grace_seconds)
+        self.audit.append("stop")
+        self.book.close()
+
+
+def open_service(network: Network, settings: Settings, *, created: int) -> Service:
+    """Open the files, measure the scale of the dial, and start the thread that computes.
+
+    Raises:
+        NeedsTokenizer: the model has none.
+        FileNotUsable: keys, log or secret cannot be used.
+        SiteNotFound, SiteNotOffered: the dial's site is not in the network.
+    """
+    network.tokens.spell("a")  # a model without a tokenizer is refused before anything is written
+    dial = make_dial(network, settings)
+    secret = read_secret(settings.secret_path)
+    book = KeyBook(settings.keys_path)
+    audit = AuditLog(settings.audit_path, secret)
+    audit.append("start", model=network.name, dial=dial.label, most=settings.impairment.most)
+    limiter, metrics = Limiter(book), Metrics()
+    batcher = Batcher(network, max_rows=settings.limits.rows, max_waiting=settings.limits.waiting)
+    metrics.watch("requests_running", lambda: limiter.running)
+    metrics.watch("rows_busy", lambda: batcher.figures.rows)
+    metrics.watch("rows_waiting", lambda: batcher.figures.waiting)
+    metrics.watch("threads", threading.active_count)
+    metrics.watch("resident_bytes", resident_bytes)
+    return Service(settings, network, dial, batcher, book, limiter, audit, Draws(secret), metrics, created)
+
+
+def make_dial(network: Network, settings: Settings) -> Dial:
+    """Return the dial of a server, with the scale of its sites.
+
+    Raises:
+        SiteNotFound, SiteNotOffered
+    """
+    asked = settings.impairment
+    scale: Activations | None = None
+    if asked.mode != "magnitude" and asked.relative:
+        scale = measure_scale(network, NEUTRAL_PROMPTS, f"blocks.*.{asked.site}")
+    dial = Dial(asked.mode, asked.site, distribution=asked.distribution, scale=scale)
+    dial.check(network)
+    dial.plan(asked.most)
+    return dial
