@@ -128,12 +128,16 @@ def agree(
 ) -> None:
     """Compare a record with the owner's audit log, request by request.
 
-    Exit code 1 if they do not agree. Check the record with `verify` first.
+    The log's chain is checked too, with its head, LOG.head, beside it. Exit code 1 if record and log do not agree.
+    Check the record with `verify` first.
     """
     from rheostat.evaluation.agreement import compare_logs, read_log
     from rheostat.evaluation.signature import read_signed
+    from rheostat.serve import audit
 
-    found = compare_logs(read_signed(record)["content"], read_log(log))
+    content = read_signed(record)["content"]
+    audit.verify(log)
+    found = compare_logs(content, read_log(log))
     if json:
         options.print_json(
             {

@@ -74,6 +74,8 @@ class Settings(_Section):
     """0: any free one."""
     folder: Path = Path("serve")
     """Where keys, audit log and secret lie; relative to the file of settings."""
+    records: Path | None = None
+    """Where records of evaluations lie whose curves the page shows; relative to the file of settings. None: nowhere."""
     impairment: ImpairmentSettings = ImpairmentSettings()
     limits: Limits = Limits()
     tls: Tls | None = None
@@ -120,6 +122,8 @@ def read_settings(path: Path) -> Settings:
         raise FileNotUsable(f"{path} cannot be read as settings in TOML: {error}") from error
     found = checked(content, where=str(path))
     files: dict[str, object] = {"folder": path.parent / found.folder}
+    if found.records is not None:
+        files["records"] = path.parent / found.records
     if found.tls is not None:
         given = found.tls
         files["tls"] = Tls(certificate=path.parent / given.certificate, private_key=path.parent / given.private_key)
