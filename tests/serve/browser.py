@@ -14,9 +14,10 @@ from typing import Any
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PLACE = """
 import os, sys
-high = [os.dup(os.dup2(int(end), 20 + place)) for place, end in enumerate(sys.argv[1:3])]
-for place, end in zip((3, 4), high):
-    os.dup2(end, place)
+for place, end in enumerate(sys.argv[1:3]):
+    os.dup2(int(end), 20 + place)
+for place in (0, 1):
+    os.dup2(20 + place, 3 + place)
 os.execv(sys.argv[3], sys.argv[3:])
 """
 """Becomes the browser, which reads from descriptor 3 and writes to 4."""

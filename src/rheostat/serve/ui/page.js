@@ -244,7 +244,7 @@ at("show").addEventListener("click", () =>
   busy(at("show"), async () => {
     const { data } = await ask("/ui/records");
     at("curve-list").replaceChildren(...data.map(evaluation));
-    return data.length ? `${data.length} evaluations are shown.` : "There are no records in the server's folder of records.";
+    return data.length ? `Evaluations shown: ${data.length}.` : "There are no records in the server's folder of records.";
   }),
 );
 
