@@ -11,6 +11,7 @@ import sys
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import uvicorn
@@ -20,6 +21,10 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 KEY = "rh-planted-key"
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def is_known(prompt: str, draw: int, impairment: float) -> bool:
@@ -56,7 +61,7 @@ class StandIn:
             "hash": hashlib.sha256(f"{len(before)} {event} {entry}".encode()).hexdigest(),
         }
         with path.open("a") as file:
-            file.write(json.dumps({**place, "event": event, **entry}) + "\n")
+            file.write(json.dumps({**place, "time": now(), "event": event, **entry}) + "\n")
         return place
 
     async def complete(self, request: Request) -> JSONResponse:

@@ -72,7 +72,7 @@ def test_records_come_without_their_answers(serving, records: Path):
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 def test_the_page_is_used_with_the_keyboard_alone(serving, records: Path, tmp_path: Path):
     grants = {"endpoints": NAMES, "sites": ("*",), "logits": True, "activations": True}
-    with serving(records=str(records), impairment={"most": 8.0}) as one, Browser() as page:
+    with serving(records=str(records), impairment={"most": 64.0}) as one, Browser() as page:
         key = one.key(**grants)
         page.open(f"{one.url}/ui")
         page.until("document.activeElement.id === 'key'")
@@ -97,6 +97,10 @@ def test_the_page_is_used_with_the_keyboard_alone(serving, records: Path, tmp_pa
             body = {"prompt": "w5 w9 w12 w7", "max_tokens": 24, "temperature": 0, "impairment": level}
             written = one.post("/v1/completions", key, **body).json()["choices"][0]["text"]
             assert page.value(f"document.querySelector('#{place} b').textContent") == written
+
+        assert page.value(
+            "document.querySelector('#plain b').innerText !== document.querySelector('#changed b').innerText"
+        )
 
         page.tab_to("look")
         page.press("Space")

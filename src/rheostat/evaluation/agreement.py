@@ -26,8 +26,8 @@ class Agreement:
     differing: tuple[str, ...]
     """What the record says and the log does not, or says otherwise."""
     only_log: tuple[int, ...]
-    """Lines of the log in which this evaluator was answered and of which the record knows nothing: what was under way
-    when the evaluator or its connection ended."""
+    """Lines of the log in which the evaluator's key was answered since the protocol was settled, and of which the record
+    knows nothing: what was under way when the evaluator was ended, or what else the key was used for."""
 
     @property
     def holds(self) -> bool:
@@ -52,7 +52,11 @@ def compare_logs(content: Mapping[str, Any], lines: Sequence[Mapping[str, Any]])
     ]
     known = {(answer["receipt"] or {}).get("line") for answer in content["answers"]}
     keys = {log.by_number[n].get("key") for n in known if n in log.by_number}
-    left = [n for n, line in log.by_number.items() if line["event"] == "answered" and line.get("key") in keys - {None}]
+    left = [
+        n
+        for n, line in log.by_number.items()
+        if line["event"] == "answered" and line.get("key") in keys - {None} and str(line.get("time")) >= content["at"]
+    ]
     return Agreement(
         n_answers=wrong.count(None),
         n_refusals=len(refusals) - len(unknown),
