@@ -153,9 +153,8 @@ def agree(
         for one in found.differing:
             print(f"differs: {one}")
         if found.only_log:
-            print(
-                f"{len(found.only_log)} answers stand only in the log: under way when the evaluator was ended, or asked elsewhere"
-            )
+            n = len(found.only_log)
+            print(f"{n} answers stand only in the log: under way when the evaluator was ended, or asked elsewhere")
     raise typer.Exit(0 if found.holds else 1)
 
 

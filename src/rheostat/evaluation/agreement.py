@@ -26,8 +26,8 @@ class Agreement:
     differing: tuple[str, ...]
     """What the record says and the log does not, or says otherwise."""
     only_log: tuple[int, ...]
-    """Lines of the log in which the evaluator's key was answered since the protocol was settled, and of which the record
-    knows nothing: what was under way when the evaluator was ended, or what else the key was used for."""
+    """Lines of the log in which the evaluator's key was answered since the protocol was settled, and of which the
+    record knows nothing: what was under way when the evaluator was ended, or what else the key was used for."""
 
     @property
     def holds(self) -> bool:
