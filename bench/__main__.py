@@ -25,6 +25,7 @@ from bench import (
     machine,
     plain_sweep,
     rows,
+    serving,
     shapley,
     sweep,
 )
@@ -44,6 +45,7 @@ BENCHMARKS: Mapping[str, Callable[..., list[Outcome]]] = {
     "lens": lens.run,
     "plain_sweep": plain_sweep.run,
     "rows": rows.run,
+    "serving": serving.run,
     "shapley": shapley.run,
     "sweep": sweep.run,
 }

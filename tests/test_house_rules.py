@@ -40,6 +40,7 @@ def violations(package: Path) -> list[Violation]:
 
 ALLOWED = {
     ("no broad except", "cli/main.py"),  # the one place where an unforeseen error becomes one line and the exit code 3
+    ("no broad except", "serve/batcher.py"),  # the one place where whatever a job brings ends that job alone
     ("no pickle", "data/mnist.py"),  # the one place where a pickle is read, by an unpickler that makes arrays only
 }
 

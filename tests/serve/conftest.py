@@ -1,118 +1,77 @@
-"""A toy model behind a server that runs in a thread, on a free port."""
+"""Batchers over small random networks, in float64, where a row among others writes exactly what it writes alone."""
 
-import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from queue import Queue
 
-import httpx
 import pytest
-from openai import OpenAI
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+import torch
 
 import rheostat as rh
-from rheostat.models.toy import D_VOCAB, toy
-from rheostat.serve.audit import AuditLog
-from rheostat.serve.keys import Grants, KeyBook
-from rheostat.serve.secret import read_secret
-from rheostat.serve.server import make_server
-from rheostat.serve.settings import Settings, checked
+from rheostat.models.toy import toy
+from rheostat.serve.batcher import Batcher, Ticket
+from rheostat.serve.job import Job, Written
 
-TEMPLATE = "{% for m in messages %}{% if m.role == 'system' and not loop.first %}{{ raise_exception('system comes first') }}{% endif %}{{ m.role }} {{ m.content }} {% endfor %}assistant"
+PATIENCE = 60.0
 
 
-def spelling_tokenizer() -> PreTrainedTokenizerFast:
-    """A tokenizer in which `w7` is token 7, with a chat template; texts keep their spaces."""
-    words = {"<pad>": 0, "<bos>": 1, "<eos>": 2, "<unk>": 3, **{f"▁w{i}": i for i in range(4, D_VOCAB)}}
-    tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    tokenizer.decoder = decoders.Metaspace()
-    made = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>", unk_token="<unk>"
-    )
-    made.chat_template = TEMPLATE
-    return made
+class Listener:
+    """Collects what a job writes."""
 
+    def __init__(self) -> None:
+        self._told: Queue[Written] = Queue()
+        self.all: list[Written] = []
+        self.ticket: Ticket | None = None
 
-@dataclass(frozen=True)
-class Running:
-    """A server, and what its operator has in hand."""
+    def __call__(self, written: Written) -> None:
+        self._told.put(written)
 
-    url: str
-    book: KeyBook
-    settings: Settings
-    server: Any
-    model: rh.Model
+    def next(self) -> Written:
+        self.all.append(self._told.get(timeout=PATIENCE))
+        return self.all[-1]
+
+    def last(self) -> Written:
+        while not self.all or self.all[-1].finish is None:
+            self.next()
+        return self.all[-1]
 
     @property
-    def service(self) -> Any:
-        return self.server.config.app.state.service
-
-    @property
-    def audit(self) -> AuditLog:
-        return AuditLog(self.settings.audit_path, read_secret(self.settings.secret_path))
-
-    def key(self, floor: float = 0.0, **grants: Any) -> str:
-        return self.book.create(Grants(name="tester", floor=floor, **{"rate": 100_000, **grants}))[1]
-
-    def client(self, floor: float = 0.0, **grants: Any) -> OpenAI:
-        return OpenAI(api_key=self.key(floor, **grants), base_url=f"{self.url}/v1", max_retries=0)
-
-    def post(self, path: str, key: str, **body: Any) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {key}"}
-        return httpx.post(f"{self.url}{path}", json={"model": "toy", **body}, headers=headers, timeout=30)
-
-    def idle(self) -> bool:
-        """Tell whether nothing runs, within some seconds."""
-        for _ in range(200):
-            figures = self.service.batcher.figures
-            if figures.rows == figures.waiting == self.service.limiter.running == 0:
-                return True
-            time.sleep(0.05)
-        return False
+    def ids(self) -> tuple[int, ...]:
+        self.last()
+        return tuple(written.id for written in self.all if written.id is not None)
 
 
 @pytest.fixture(scope="session")
-def model() -> rh.Model:
-    loaded = rh.load(toy("llama"), tokenizer=spelling_tokenizer())
-    loaded.name = "toy"
-    return loaded
+def toys() -> Callable[[str], rh.Model]:
+    loaded: dict[str, rh.Model] = {}
+
+    def load(name: str) -> rh.Model:
+        if name not in loaded:
+            loaded[name] = rh.load(toy(name, dtype=torch.float64))
+        return loaded[name]
+
+    return load
 
 
-@contextmanager
-def running(model: rh.Model, folder: Path, **changes: Any) -> Iterator[Running]:
-    """Serve until the block ends."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    port = listener.getsockname()[1]
-    settings = checked({"model": "toy", "folder": str(folder), "port": port, **changes})
-    server = make_server(model, settings)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    try:
-        yield Running(f"http://127.0.0.1:{port}", KeyBook(settings.keys_path), settings, server, model)
-    finally:
-        server.should_exit = True
-        thread.join(30)
-        assert not thread.is_alive()
-
-
-@pytest.fixture(scope="session")
-def served(model: rh.Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(model, tmp_path_factory.mktemp("serve"), impairment={"most": 8.0}) as one:
-        yield one
-
-
-Serve = Callable[..., Any]
+@pytest.fixture(params=["llama", "gemma3"])
+def model(request: pytest.FixtureRequest, toys: Callable[[str], rh.Model]) -> rh.Model:
+    return toys(request.param)
 
 
 @pytest.fixture
-def serving(model: rh.Model, tmp_path: Path) -> Serve:
-    """Return what serves the toy under other settings."""
-    return lambda **changes: running(model, tmp_path / "own", **changes)
+def open_batcher() -> Iterator[Callable[..., Batcher]]:
+    """Opens batchers, and ends them after the test."""
+    opened: list[Batcher] = []
+
+    def open_one(model: rh.Model, **options: int) -> Batcher:
+        opened.append(Batcher(model, **options))
+        return opened[-1]
+
+    yield open_one
+    for batcher in opened:
+        batcher.close(PATIENCE)
+
+
+def submit(batcher: Batcher, job: Job) -> Listener:
+    listener = Listener()
+    listener.ticket = batcher.submit(job, listener)
+    return listener

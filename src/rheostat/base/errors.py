@@ -110,7 +110,25 @@ class WorkerLost(RheostatError):
     """Workers of a sweep died again and again at the same cells."""
 
 
-# --- servers ----------------------------------------------------------------------------------------------------------
+# --- serving ----------------------------------------------------------------------------------------------------------
+
+
+class QueueFull(RheostatError):
+    """So many requests wait already that another one is refused."""
+
+
+class Closing(RheostatError):
+    """A server that is ending takes no new requests."""
+
+
+class KeyNotFound(RheostatError):
+    """A server has no key of this id."""
+
+
+class AuditBroken(RheostatError):
+    """An audit log is not the one that was written."""
+
+    exit_code = 1
 
 
 class ApiNotReachable(RheostatError):
@@ -146,24 +164,3 @@ class RunNotFound(RheostatError):
 
 class BadArgument(RheostatError):
     """An argument has a value outside its range."""
-
-
-# --- the server -------------------------------------------------------------------------------------------------------
-
-
-class QueueFull(RheostatError):
-    """Too many requests wait already."""
-
-
-class Closing(RheostatError):
-    """The server is ending and takes nothing new."""
-
-
-class KeyNotFound(RheostatError):
-    """A server has no key of this id."""
-
-
-class AuditBroken(RheostatError):
-    """An audit log is not the one that was written."""
-
-    exit_code = 1

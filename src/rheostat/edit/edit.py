@@ -102,6 +102,40 @@ class Edit(ABC):
         """
         return value
 
+    def at_sites(
+        self,
+        value: Float[Tensor, "..."] | None,
+        sites: tuple[str, ...],
+        token: int,
+        shape: tuple[int, ...],
+    ) -> Float[Tensor, "..."] | None:
+        """Return what `at_tokens` does for one token at each of several sites.
+
+        Args:
+            value: (site, …site) from the source; None where there is none.
+            sites: their names.
+            token: its index in its own row.
+            shape: of one token's activation, the same at all of them.
+        """
+        if not self.depends_on_tokens:
+            return value
+        each = [None] * len(sites) if value is None else value[:, None].unbind()
+        found = [self.at_tokens(one, site, (token,), shape) for one, site in zip(each, sites, strict=True)]
+        return None if found[0] is None else torch.cat([one for one in found if one is not None])
+
+    @property
+    def is_line(self) -> bool:
+        """Whether `change` is h ↦ a·h + b, with a and b that do not depend on the activation h."""
+        return False
+
+    def line(self, value: Float[Tensor, "..."] | None) -> tuple[float, Float[Tensor, "..."] | None]:
+        """Return a and b (None: 0) of an edit that `is_line`.
+
+        Args:
+            value: what `change` would be given, in the dtype of the activation.
+        """
+        raise NotImplementedError
+
     def faded(self, n_written: int) -> "Edit":
         """Return the edit of the token that the model writes after `n_written` others."""
         return self if self.decay is None else replace(self, strength=self.strength * self.decay**n_written, decay=None)

@@ -23,7 +23,7 @@ from rheostat.base.errors import BadArgument, EditNotUsable
 from rheostat.base.names import did_you_mean
 from rheostat.capture.activations import Activations
 from rheostat.edit.edit import Edit, finite
-from rheostat.edit.noise import Distribution, keyed_noise
+from rheostat.edit.noise import Distribution, keyed_noise, noise_of_token
 from rheostat.edit.source import Source
 
 Mode = Literal["gaussian", "negative", "magnitude"]
@@ -89,7 +89,24 @@ class Impair(Edit):
             return None
         size = int(torch.Size(shape).numel())
         drawn = keyed_noise(site, tokens, size, seed=self.seed, draw=self.draw, distribution=self.distribution)
-        noise = drawn.view(-1, *shape)
+        return self._scaled(drawn.view(-1, *shape), value, shape)
+
+    def at_sites(
+        self,
+        value: Float[Tensor, "..."] | None,
+        sites: tuple[str, ...],
+        token: int,
+        shape: tuple[int, ...],
+    ) -> Float[Tensor, "..."] | None:
+        """Return what intensity 1 adds to one token, (site, …site) over all units of the sites."""
+        if self.mode == "magnitude" or self.strength * self.intensity == 0:
+            return None
+        size = int(torch.Size(shape).numel())
+        drawn = noise_of_token(sites, token, size, seed=self.seed, draw=self.draw, distribution=self.distribution)
+        return self._scaled(drawn.view(-1, *shape), value, shape)
+
+    def _scaled(self, noise: Tensor, value: Tensor | None, shape: tuple[int, ...]) -> Tensor:
+        """Return noise (…, …site) shifted down where that is asked for, in units of the scale."""
         if self.mode == "negative":
             noise = noise - (1.0 if self.maximum == "bound" else self._largest(noise))
         if value is None:
@@ -100,17 +117,29 @@ class Impair(Edit):
             scale = spread.index_copy(-len(shape), torch.tensor(self.units, device=scale.device), scale)
         return noise.to(scale.device, scale.dtype) * scale
 
+    @property
+    def is_line(self) -> bool:
+        """Always."""
+        return True
+
+    def line(self, value: Float[Tensor, "..."] | None) -> tuple[float, Float[Tensor, "..."] | None]:
+        """Return 1 and the noise, or the factor and nothing to add."""
+        amount = self.strength * self.intensity
+        if amount == 0:
+            return 1.0, None
+        if self.mode == "magnitude":
+            return 1 - amount, None
+        assert value is not None
+        return 1.0, amount * value
+
     def change(
         self, activation: Float[Tensor, "token *site"], value: Float[Tensor, "..."] | None
     ) -> Float[Tensor, "token *site"]:
         """Add the noise, or shrink."""
-        amount = self.strength * self.intensity
-        if amount == 0:
-            return activation
-        if self.mode == "magnitude":
-            return activation * (1 - amount)
-        assert value is not None
-        return activation + amount * value.to(activation.dtype)
+        factor, shift = self.line(value if value is None else value.to(activation.dtype))
+        if shift is not None:
+            return activation + shift
+        return activation if factor == 1 else activation * factor
 
     def _largest(self, noise: Tensor) -> Tensor:
         """Return the largest noise of each token among the units that are impaired, as (token, 1, …)."""

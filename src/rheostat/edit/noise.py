@@ -52,19 +52,36 @@ def keyed_noise(
 
 
 @lru_cache(maxsize=256)
+def noise_of_token(
+    sites: tuple[str, ...], token: int, size: int, *, seed: int, draw: int, distribution: str = "normal"
+) -> Float[Tensor, "site size"]:
+    """Return the noise (site, size) of one token at several sites of one width: that of `keyed_noise`, drawn at once.
+
+    It is kept for the next call, so it must not be written to. Arguments as in `keyed_noise`.
+    """
+    noise, generator = torch.empty(len(sites), size), torch.Generator()
+    for one, site in zip(noise.unbind(), sites, strict=True):
+        _draw(one, generator, f"{seed}|{site}|{token}|{draw}", distribution)
+    return noise
+
+
+@lru_cache(maxsize=256)
 def _table(site: str, part: int, n: int, size: int, seed: int, draw: int, distribution: str) -> Tensor:
     """Return the noise (token, size) of `n` neighbouring tokens; sweeps ask for the same again and again."""
-    tokens = range(part * n, (part + 1) * n)
-    return torch.stack([_one(f"{seed}|{site}|{token}|{draw}", size, distribution) for token in tokens])
+    table, generator = torch.empty(n, size), torch.Generator()
+    for token, one in enumerate(table.unbind(), part * n):
+        _draw(one, generator, f"{seed}|{site}|{token}|{draw}", distribution)
+    return table
 
 
-def _one(key: str, size: int, distribution: str) -> Tensor:
-    number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "little") >> 1
-    generator = torch.Generator().manual_seed(number)
+def _draw(noise: Tensor, generator: torch.Generator, key: str, distribution: str) -> None:
+    """Fill `noise` with what belongs to a key."""
+    generator.manual_seed(int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "little") >> 1)
     if distribution == "normal":
-        return torch.randn(size, generator=generator)
-    uniform = 2 * torch.rand(size, generator=generator) - 1
-    if distribution == "uniform":
-        return uniform
-    root = torch.tensor(0.5).sqrt()  # the quantile function of the normal distribution cut to [−1, 1]
-    return (torch.erfinv(uniform.double() * torch.erf(root.double())) / root.double()).float().clamp(-1, 1)
+        noise.normal_(generator=generator)
+        return
+    uniform = 2 * torch.rand(len(noise), generator=generator) - 1
+    if distribution == "truncated":
+        root = torch.tensor(0.5).sqrt()  # the quantile function of the normal distribution cut to [−1, 1]
+        uniform = (torch.erfinv(uniform.double() * torch.erf(root.double())) / root.double()).float().clamp(-1, 1)
+    noise.copy_(uniform)

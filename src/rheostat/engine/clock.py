@@ -55,6 +55,19 @@ class Clock:
             self._mark_ended(tokens)
         self.all_valid = bool(self.valid.all())
 
+    def set(self, positions: Tensor, valid: Tensor, seen: tuple[Tensor, Tensor]) -> None:
+        """Take the positions of a pass from one who knows them.
+
+        Args:
+            positions: (row, column) of the tokens of the pass.
+            valid: (row, column) whether each belongs to its row.
+            seen: positions and validity (row, key) of all tokens that the pass can look back to.
+        """
+        self.positions, self.valid, self._seen = positions, valid, seen
+        self.all_valid = bool(valid.all())
+        self._rows.clear()
+        self.passes += 1
+
     def rows(self, n_rows: int) -> Tensor:
         """Return, per row of the pass, which of `n_rows` prompts it belongs to (rows are prompts × beams)."""
         if n_rows in self._rows:
@@ -90,6 +103,18 @@ class Clock:
             )
         lengths = self.lengths.to(self.positions.device)
         return lengths if len(lengths) == self.positions.shape[0] else lengths[self.rows(len(lengths))]
+
+    def written(self) -> list[int | None] | None:
+        """Return each row's position where the pass has one written token per row, None for rows that have ended.
+
+        None altogether where it has other tokens.
+        """
+        if self.lengths is None or self.positions.shape[1] != 1:
+            return None
+        if bool((self.valid[:, 0] & (self.positions[:, 0] < self.prompt_lengths())).any()):
+            return None
+        places, valid = self.positions[:, 0].tolist(), self.valid[:, 0].tolist()
+        return [place if own else None for place, own in zip(places, valid, strict=True)]
 
     def _mark_ended(self, tokens: Tensor) -> None:
         assert self._stop_ids is not None

@@ -217,7 +217,7 @@ def passing(network: Network, *, gradients: bool) -> Iterator[ExitStack]:
     refuse_compiled(network.module, network.name)
     with ExitStack() as stack:
         stack.enter_context(torch.set_grad_enabled(gradients))
-        stack.enter_context(_eval_mode(network.module))
+        stack.enter_context(eval_mode(network.module))
         yield stack
 
 
@@ -318,7 +318,7 @@ def _own_pattern(weights: Tensor, batch: Batch, positions: Sequence[Sequence[int
 
 
 @contextmanager
-def _eval_mode(module: nn.Module) -> Iterator[None]:
+def eval_mode(module: nn.Module) -> Iterator[None]:
     """Put the module in eval mode, and each part back into its own mode afterwards."""
     training = [part for part in module.modules() if part.training]
     if training:  # eval() visits every part, which sweeps with many short passes would feel

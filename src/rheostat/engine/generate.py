@@ -94,10 +94,10 @@ def generate(
     rows = [network.row(prompt) for prompt in as_prompts(prompts)]
     network.check_length(max(map(len, rows)), generated=_at_least_one(max_new_tokens))
     program = bind(network, rows, edits, plans, generating=max_new_tokens > 1)
-    sampler = _sampler(temperature, top_k, top_p, seed, row_ids, len(rows))
+    sampler = sampler_of(temperature, top_k, top_p, seed, row_ids, len(rows))
     batch = build_batch(network, rows, padding_side="left")
     watcher = Watcher(network, watch, batch.lengths)
-    stop_ids = _stop_ids(network)
+    stop_ids = stop_ids_of(network)
     with passing(network, gradients=False) as stack:
         _set_aside_defaults(stack, network)
         if program.sites or watcher.sites:
@@ -184,7 +184,7 @@ def _key(*parts: int) -> int:
     return value >> 1
 
 
-def _sampler(
+def sampler_of(
     temperature: float | None,
     top_k: int | None,
     top_p: float | None,
@@ -192,6 +192,11 @@ def _sampler(
     row_ids: Sequence[int] | None,
     n_rows: int,
 ) -> list[KeyedGumbel] | None:
+    """Return what makes samples of greedy choices; None for greedy decoding.
+
+    Raises:
+        BadArgument: a setting outside its range, or one of sampling without a temperature.
+    """
     if temperature is None:
         if top_k is not None or top_p is not None:
             raise BadArgument("top_k and top_p belong to sampling; give a temperature too.")
@@ -238,7 +243,12 @@ def _set_aside_defaults(stack: ExitStack, network: Network) -> None:
     module.generation_config = GenerationConfig()
 
 
-def _stop_ids(network: Network) -> tuple[int, ...]:
+def stop_ids_of(network: Network) -> tuple[int, ...]:
+    """Return the tokens that end a text.
+
+    Raises:
+        BadArgument: the network is no causal language model of transformers.
+    """
     config: Any = getattr(network.module, "generation_config", None)
     if config is None:
         raise BadArgument(f"{network.name} cannot generate: it is no causal language model of transformers.")

@@ -6,10 +6,12 @@ the last edit leaves no trace of the first.
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rheostat.base.errors import EditNotUsable
 from rheostat.edit.edit import Edit
@@ -27,26 +29,14 @@ from rheostat.engine.binding import (
     gather,
 )
 from rheostat.engine.clock import Clock
+from rheostat.engine.lines import RowEdit, Step, WrittenTokens, row_edits
 from rheostat.engine.mask import Cut, cut_out, first_blind, visible
 from rheostat.engine.receipt import Receipt, Tally, close
-from rheostat.engine.taps import attach, attach_mask
+from rheostat.engine.taps import attach, attach_clock, attach_mask
 from rheostat.models.network import Network
 from rheostat.models.tokens import Row
 from rheostat.sites.positions import Positions
 from rheostat.sites.site import Site, tap
-
-
-@dataclass(frozen=True)
-class _Step:
-    """One edit at one site, for some rows."""
-
-    edit: Edit
-    site: Site
-    value: Tensor | None
-    """(row or 1, pos or 1, …site)"""
-    members: tuple[int, ...] | None
-    """The rows that carry the edit; None: all, however many there are."""
-    tally: Tally
 
 
 class Program:
@@ -82,26 +72,76 @@ class Program:
         placed = self._place(plans)
         values = Values(network, placed, read_prompt)
         self._steps = [self._bind(edit, site, members, values) for edit, site, members in placed]
-        self.sites = tuple(dict.fromkeys(step.site for step in self._steps))
+        self._at: dict[Site, list[Step]] = {}
+        for step in self._steps:
+            self._at.setdefault(step.site, []).append(step)
+        self.sites = tuple(self._at)
+        self._rows_edits: list[list[RowEdit]] | None = None
 
     def attach(self, stack: ExitStack, clock: Clock) -> None:
-        """Register one hook per edited site, until the stack closes."""
+        """Register one hook per edited site, until the stack closes.
+
+        The clock must hear of a pass first. Where each row has one written token, lines go the fast way.
+        """
+        written = self._written_tokens()
+        fast = False
+
+        def begin(_module: nn.Module, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
+            nonlocal fast
+            positions = clock.written() if len(clock.positions) == self._n_rows else None
+            fast = positions is not None
+            if positions is not None:
+                written.prepare(positions)
+
+        def visit(site: Site, tensor: Tensor) -> Tensor | None:
+            if fast and site in written.sites:
+                new = written.change(site, tensor)
+                return None if new is tensor else new
+            return self.visit(site, tensor, clock=clock)
+
+        if written.sites:
+            attach_clock(stack, self._network.module, begin)
+            stack.callback(written.settle)
         for site in self.sites:
-            steps = [step for step in self._steps if step.site == site]
             where = tap(self._network, site)
             if site.kind == "pattern":
+                attach_mask(stack, self._network.module, where.module, partial(self.cut, site, clock=clock))
+            else:
+                attach(stack, self._network.module, where, partial(visit, site))
 
-                def cut(mask: Tensor, steps: list[_Step] = steps) -> Tensor | None:
-                    return self._cut(mask, steps, clock)
+    def lines(self, row: int) -> list[RowEdit]:
+        """Return the edits of a row at the sites where all its edits of written tokens are lines."""
+        if self._rows_edits is None:
+            self._rows_edits = self._find_lines()
+        return self._rows_edits[row]
 
-                attach_mask(stack, self._network.module, where.module, cut)
-                continue
-            in_place = where.side == "shared"
+    @property
+    def other_sites(self) -> tuple[Site, ...]:
+        """The sites where `lines` leaves edits out."""
+        return tuple(site for site in self.sites if not all(self._is_line(step) for step in self._at[site]))
 
-            def visit(tensor: Tensor, steps: list[_Step] = steps, in_place: bool = in_place) -> Tensor | None:
-                return self._visit(tensor, steps, clock, in_place=in_place)
+    def _written_tokens(self) -> WrittenTokens:
+        rows = [] if self._rows is None else [self.lines(row) for row in range(self._n_rows)]
+        return WrittenTokens(rows, self._network.dtype, self._network.device)
 
-            attach(stack, self._network.module, where, visit)
+    def _find_lines(self) -> list[list[RowEdit]]:
+        assert self._rows is not None
+        fitting = [site for site in self.sites if all(self._is_line(step) for step in self._at[site])]
+        return [row_edits(row, len(self._rows[row]), [self._at[s] for s in fitting]) for row in range(self._n_rows)]
+
+    def _is_line(self, step: Step) -> bool:
+        site = step.site
+        if site.kind in ("pattern", "module") or tap(self._network, site).side == "shared" or not step.edit.is_line:
+            return False
+        return step.value is None or step.value.shape[1] == 1
+
+    def visit(self, site: Site, tensor: Tensor, *, clock: Clock) -> Tensor | None:
+        """Return a site's tensor under its edits; None where it is unchanged, or was changed in place."""
+        return self._visit(tensor, self._at[site], clock, in_place=tap(self._network, site).side == "shared")
+
+    def cut(self, site: Site, mask: Tensor, *, clock: Clock) -> Tensor | None:
+        """Return the attention mask of a block without the edges that are cut there; None where it is unchanged."""
+        return self._cut(mask, self._at[site], clock)
 
     def receipt(self) -> Receipt:
         """Say what happened.
@@ -109,6 +149,9 @@ class Program:
         Raises:
             EditNotApplied: an edit reached no token.
         """
+        for edits in self._rows_edits or ():
+            for edit in edits:
+                edit.settle()
         return close([step.tally for step in self._steps])
 
     def _place(self, plans: Sequence[Plan]) -> list[tuple[Edit, Site, tuple[int, ...] | None]]:
@@ -124,7 +167,7 @@ class Program:
                     placed.append((edit, site, None if len(members) == len(plans) else tuple(members)))
         return placed
 
-    def _bind(self, edit: Edit, site: Site, members: tuple[int, ...] | None, values: "Values") -> _Step:
+    def _bind(self, edit: Edit, site: Site, members: tuple[int, ...] | None, values: "Values") -> Step:
         shape = None if site.kind == "module" else self._network.body.shape(site.kind)
         check_units(edit, site, shape)
         value = values.of(edit, site)
@@ -139,14 +182,14 @@ class Program:
         if value is not None and value.shape[0] not in (1, self._n_rows) and self._rows is not None:
             raise EditNotUsable(f"{edit}: its value has {value.shape[0]} rows, the run has {self._n_rows}.")
         label = str(replace(edit, site=str(site)))
-        return _Step(edit, site, value, members, Tally(label, str(site)))
+        return Step(edit, site, value, members, shape, Tally(label, str(site)))
 
     def _check_counts(self, edit: Edit, site: Site, members: tuple[int, ...] | None, value: Tensor | None) -> None:
         assert self._rows is not None
         for row in members if members is not None else range(len(self._rows)):
             check_count(edit, site, self._rows[row], value, generating=self._generating)
 
-    def _visit(self, tensor: Tensor, steps: list[_Step], clock: Clock, *, in_place: bool) -> Tensor | None:
+    def _visit(self, tensor: Tensor, steps: list[Step], clock: Clock, *, in_place: bool) -> Tensor | None:
         columns = clock.positions.shape
         grid = as_grid(tensor, steps[0].site, columns, self._network)
         ours, changed = in_place, False  # a tensor of the network's is copied before the first write, and only then
@@ -161,13 +204,13 @@ class Program:
                 grid, ours = new, in_place or not self._whole(step, clock)
         return grid.reshape(tensor.shape) if changed and not in_place else None
 
-    def _whole(self, step: _Step, clock: Clock) -> bool:
+    def _whole(self, step: Step, clock: Clock) -> bool:
         """Tell whether an edit means every token of every row, and does the same to each."""
         edit, value = step.edit, step.value
         everywhere = edit.where.kind == "all" and step.members is None and clock.all_valid and edit.decay is None
         return everywhere and (value is None or value.shape[0] * value.shape[1] == 1)
 
-    def _fire(self, step: _Step, grid: Tensor, clock: Clock, *, ours: bool) -> Tensor | None:
+    def _fire(self, step: Step, grid: Tensor, clock: Clock, *, ours: bool) -> Tensor | None:
         """Return the grid after an edit, None where unchanged; one that is `ours` is written to, unless all changes."""
         whole = self._whole(step, clock)
         positions = clock.positions[:, -grid.shape[1] :]
@@ -204,7 +247,7 @@ class Program:
         grid[batch_index, column] = new
         return grid
 
-    def _cut(self, mask: Tensor, steps: list[_Step], clock: Clock) -> Tensor | None:
+    def _cut(self, mask: Tensor, steps: list[Step], clock: Clock) -> Tensor | None:
         """Take edges out of the attention mask of a block."""
         rows, seen = self._row_of(clock), visible(mask).any(1)
         n_queries, n_keys = mask.shape[-2:]
@@ -251,7 +294,7 @@ class Program:
             return torch.arange(clock.positions.shape[0], device=clock.positions.device)
         return clock.rows(self._n_rows)
 
-    def _ordinals(self, step: _Step, clock: Clock) -> Tensor:
+    def _ordinals(self, step: Step, clock: Clock) -> Tensor:
         """Return, per (row, column) of the pass, which of the edit's tokens it is, or −1."""
         if step.edit.where.kind == "all" and (step.value is None or step.value.shape[1] == 1):
             chosen = torch.where(clock.valid, 0, -1)
@@ -263,7 +306,7 @@ class Program:
         carries[list(step.members)] = True
         return torch.where(carries[self._row_of(clock)][:, None], chosen, -1)
 
-    def _chosen(self, step: _Step, where: Positions, positions: Tensor, valid: Tensor, clock: Clock) -> Tensor:
+    def _chosen(self, step: Step, where: Positions, positions: Tensor, valid: Tensor, clock: Clock) -> Tensor:
         """Return, per (row, column) of tokens at these positions, which of the chosen tokens it is, or −1."""
         table = self._table(where, step.members, clock)
         rows = clock.rows(table.shape[0])

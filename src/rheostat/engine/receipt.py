@@ -92,6 +92,8 @@ class Tally:
         self._cuts = False
         self._sizes: list[tuple[Tensor, Tensor]] = []
         """(token,) lengths of activations and of their changes, pass by pass."""
+        self._sums = [0.0, 0.0, 0.0]
+        """Of tokens that came as sums: of the lengths of changes, of relative ones, and activations that were zero."""
 
     def add(self, rows: Tensor, before: Tensor, after: Tensor) -> None:
         """Count tokens (token, …site) that were changed in the given rows."""
@@ -102,6 +104,22 @@ class Tally:
             return
         old, change = before.detach().reshape(n, -1), (after.detach() - before.detach()).reshape(n, -1)
         self._sizes.append((torch.linalg.vector_norm(old, dim=-1), torch.linalg.vector_norm(change, dim=-1)))
+
+    def add_sums(self, row: int, tokens: int, change: float, relative: float, zeros: float) -> None:
+        """Count tokens of one row whose lengths were summed elsewhere.
+
+        Args:
+            row: the prompt.
+            tokens: how many were changed.
+            change: sum of the lengths of the changes.
+            relative: sum of those relative to the activation, where that was not zero.
+            zeros: activations that were.
+        """
+        if tokens == 0:
+            return
+        self._rows.append(torch.tensor([row]))
+        self._tokens += tokens
+        self._sums = [a + b for a, b in zip(self._sums, (change, relative, zeros), strict=True)]
 
     def add_edges(self, rows: Tensor, edges: Tensor) -> None:
         """Count edges (row, query, key) that were cut; `rows` says which prompt each row belongs to."""
@@ -118,7 +136,7 @@ class Tally:
 
     def entry(self) -> Entry:
         """Close the count."""
-        rows = len(torch.cat(self._rows).unique()) if self._rows else 0
+        rows = len(torch.cat([one.cpu() for one in self._rows]).unique()) if self._rows else 0
         change, relative = self._means()
         return Entry(self.edit, self.site, rows, self._tokens, change, relative, self._edges)
 
@@ -126,12 +144,13 @@ class Tally:
         """Return the mean length of the changes, and the mean of those relative to activations that are not zero."""
         if self._cuts:
             return float("nan"), float("nan")
-        if not self._sizes:
-            return 0.0, 0.0
-        old, size = (torch.cat(one).cpu().double() for one in zip(*self._sizes, strict=True))
-        counted = self._tokens - int((old == 0).sum())
-        relative = (size / old).nan_to_num(0, posinf=0).sum()
-        return float(size.sum()) / self._tokens, float(relative) / counted if counted else float("nan")
+        change, relative, zeros = self._sums
+        if self._sizes:
+            old, size = (torch.cat(one).cpu().double() for one in zip(*self._sizes, strict=True))
+            change, zeros = change + float(size.sum()), zeros + int((old == 0).sum())
+            relative += float((size / old).nan_to_num(0, posinf=0).sum())
+        counted = self._tokens - zeros
+        return change / max(1, self._tokens), relative / counted if counted else float("nan")
 
 
 def close(tallies: list[Tally]) -> Receipt:

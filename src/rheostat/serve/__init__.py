@@ -1,1 +1,1 @@
-"""An HTTP server that answers under an impairment: OpenAI-compatible, with a floor for every key."""
+"""An HTTP server that answers under an impairment: OpenAI-compatible, many requests at once, a floor for every key."""

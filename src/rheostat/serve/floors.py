@@ -11,6 +11,7 @@ No rule about sites or sizes is known that excludes all three, so that none is o
 
 from fnmatch import fnmatchcase
 
+from rheostat.base.errors import SiteNotFound, SiteNotOffered
 from rheostat.edit.plan import Plan
 from rheostat.models.network import Network
 from rheostat.serve.keys import Key
@@ -31,10 +32,9 @@ def check_impairment(key: Key, asked: float | None, *, default: str) -> float:
     """
     found = (key.floor if default == "floor" else 0.0) if asked is None else asked
     if not found >= key.floor:
-        given = "no impairment was asked for, which means 0" if asked is None else f"impairment {found:.17g}"
+        given = "no impairment was asked for, which means 0" if asked is None else f"impairment {found!r}"
         raise BelowFloor(
-            f"{given}; the floor of the key {key.id} is {key.floor:.17g}. "
-            f"Ask for an impairment of {key.floor:.17g} to 1."
+            f"{given}; the floor of the key {key.id} is {key.floor!r}. Ask for an impairment of {key.floor!r} to 1."
         )
     return found
 
@@ -70,7 +70,7 @@ def check_edits(network: Network, key: Key, plan: Plan) -> None:
     """
     if plan and key.floor > 0:
         raise NotGranted(
-            f"the key {key.id} has a floor of {key.floor:.17g}, and edits could undo an impairment; with a floor "
+            f"the key {key.id} has a floor of {key.floor!r}, and edits could undo an impairment; with a floor "
             "above 0 there are none. Leave out edits and steering."
         )
     for edit in plan:
@@ -95,4 +95,8 @@ def _allows(network: Network, pattern: str, site: str) -> bool:
 
 
 def _named(network: Network, pattern: str) -> set[str]:
-    return {str(site) for site in resolve(network, pattern)}
+    """Return the sites that a pattern means in this network; one that means none grants none."""
+    try:
+        return {str(site) for site in resolve(network, pattern)}
+    except (SiteNotFound, SiteNotOffered):
+        return set()

@@ -26,7 +26,7 @@ class Job:
     stop_ids: tuple[int, ...] | None = field(default=None, kw_only=True)
     """Tokens that end the text; None: those of the model."""
     n_logprobs: int | None = field(default=None, kw_only=True)
-    """How many of the likeliest tokens are told with their log-probabilities; 0: of the written token only; None: none."""
+    """Of how many of the likeliest tokens log-probabilities are told; 0: of the written one only; None: of none."""
     text: str | None = field(default=None, kw_only=True)
     """The prompt as text, where the plan names substrings of it; its tokens must be `ids`."""
 

@@ -4,6 +4,9 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
+from rheostat.base.errors import BadArgument, FileNotUsable
 from rheostat.capture.activations import Activations
 from rheostat.data.neutral_prompts import NEUTRAL_PROMPTS
 from rheostat.impairment.dial import Dial
@@ -41,7 +44,7 @@ class Service:
 
     def dial_described(self) -> dict[str, Any]:
         """Return what the dial does, as data."""
-        found = self.settings.impairment.model_dump(exclude={"default"})
+        found = self.settings.impairment.model_dump(exclude={"default", "texts"})
         return {**found, "label": self.dial.label, "default": self.settings.impairment.default}
 
     def close(self) -> None:
@@ -84,8 +87,25 @@ def make_dial(network: Network, settings: Settings) -> Dial:
     asked = settings.impairment
     scale: Activations | None = None
     if asked.mode != "magnitude" and asked.relative:
-        scale = measure_scale(network, NEUTRAL_PROMPTS, f"blocks.*.{asked.site}")
+        scale = measure_scale(network, _texts(settings), f"blocks.*.{asked.site}")
+        for site, spread in scale.items():
+            if not (torch.isfinite(spread).all() and (spread > 0).all()):
+                raise BadArgument(
+                    f"activations at {site} do not vary over the texts that the scale is measured on, so that noise "
+                    "relative to it would do nothing. Give other texts (impairment.texts), or relative = false."
+                )
     dial = Dial(asked.mode, asked.site, distribution=asked.distribution, scale=scale)
     dial.check(network)
     dial.plan(asked.most)
     return dial
+
+
+def _texts(settings: Settings) -> tuple[str, ...]:
+    path = settings.impairment.texts
+    if path is None:
+        return NEUTRAL_PROMPTS
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileNotUsable(f"the texts {path} (impairment.texts) cannot be read: {error}") from error
+    return tuple(line for line in lines if line.strip())

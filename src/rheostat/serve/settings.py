@@ -30,6 +30,8 @@ class ImpairmentSettings(_Section):
     units of the activation; of `magnitude` at most 1."""
     relative: bool = True
     """Whether noise is relative to each site's own standard deviation, measured when the server starts."""
+    texts: Path | None = None
+    """A text file to measure it on, one text a line; None: rheostat's own neutral ones."""
     default: Literal["none", "floor"] = "none"
     """What a request without the field `impairment` gets: 0 (refused where the key has a floor), or the key's floor."""
 
@@ -39,7 +41,7 @@ class Limits(_Section):
 
     rows: int = Field(default=16, ge=1, le=1024)
     """Texts that are written at the same time."""
-    waiting: int = Field(default=64, ge=0, le=65536)
+    waiting: int = Field(default=64, ge=1, le=65536)
     """Texts that wait for a row; one more is refused."""
     tokens: int = Field(default=1024, ge=1)
     """Tokens that one text may ask for."""
@@ -124,6 +126,9 @@ def read_settings(path: Path) -> Settings:
     files: dict[str, object] = {"folder": path.parent / found.folder}
     if found.records is not None:
         files["records"] = path.parent / found.records
+    if found.impairment.texts is not None:
+        texts = path.parent / found.impairment.texts
+        files["impairment"] = found.impairment.model_copy(update={"texts": texts})
     if found.tls is not None:
         given = found.tls
         files["tls"] = Tls(certificate=path.parent / given.certificate, private_key=path.parent / given.private_key)
