@@ -10,9 +10,9 @@ import pytest
 from rheostat.evaluation.protocol import Protocol
 from rheostat.evaluation.record import FORMAT
 from rheostat.evaluation.rule import judge
-from tests.serve.browser import CHROMIUM, Browser
+from tests.serve.over_http.browser import CHROMIUM, Browser
 
-UI = Path(__file__).parents[2] / "src" / "rheostat" / "serve" / "ui"
+UI = Path(__file__).parents[3] / "src" / "rheostat" / "serve" / "ui"
 NAMES = ("completions", "chat", "models", "lens")
 
 
