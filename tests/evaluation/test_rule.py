@@ -54,6 +54,12 @@ def _log_multinomial(n: int, ones: int, twos: int) -> float:
     return lgamma(n + 1) - lgamma(ones + 1) - lgamma(twos + 1) - lgamma(n - ones - twos + 1)
 
 
+def test_means_pay_bentkus_factor():
+    shares = np.array([0.5] * 24 + [0.0] * 16)
+    assert p_value(shares, 0.5, exact=False) == pytest.approx(np.e * binom.cdf(12, 40, 0.5))
+    assert p_value(np.zeros(40), 0.1, exact=False) == pytest.approx(0.9**40)  # Hoeffding's is smaller here
+
+
 def test_no_right_answer_is_no_certainty():
     assert upper_bound(np.zeros(20), confidence=0.95, exact=True) == pytest.approx(1 - 0.05 ** (1 / 20))
     assert upper_bound(np.zeros(20), confidence=0.95, exact=False) > 0.13
