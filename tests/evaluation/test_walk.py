@@ -146,6 +146,7 @@ def test_an_answer_cut_short_on_disk_is_asked_again(running: Running, task: Task
     again = walk(running, task, tmp_path / "e", levels=(1.0, 0.6))
     assert again.points == first.points
     assert sorted(running.stand_in.seen.values())[-2:] == [1, 2]
+    assert walk(running, task, tmp_path / "e", levels=(1.0, 0.6)).points == first.points  # the line is whole now
 
 
 def test_a_damaged_journal_is_refused(running: Running, task: Task, tmp_path: Path):
