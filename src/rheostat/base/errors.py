@@ -131,6 +131,14 @@ class AuditBroken(RheostatError):
     exit_code = 1
 
 
+class ApiNotReachable(RheostatError):
+    """An API was away, busy or broken for longer than one was willing to wait."""
+
+
+class ApiRefused(RheostatError):
+    """An API refuses a request for good, or answers what no such API answers."""
+
+
 # --- files and studies ------------------------------------------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ from rheostat.cli import (
     compare,
     demo,
     directions,
+    evaluate,
     generate,
     impair,
     keys,
@@ -82,5 +83,5 @@ for module in (
     name = module.__name__.rpartition(".")[2].replace("_", "-")
     app.command(name=name, epilog=module.EXAMPLE)(module.command)
 
-for group in (runs, keys, audit):
+for group in (evaluate, runs, keys, audit):
     app.add_typer(group.app, name=group.__name__.rpartition(".")[2])

@@ -15,6 +15,7 @@ from rheostat import __version__
 from rheostat.base.errors import InternalError, RheostatError
 from rheostat.serve.answers import refused
 from rheostat.serve.gate import Gate
+from rheostat.serve.page import page_routes
 from rheostat.serve.refusals import BadRequest
 from rheostat.serve.routes import open_routes, routes
 from rheostat.serve.service import Service
@@ -42,6 +43,7 @@ def make_app(service: Service) -> FastAPI:
     app.state.service = service
     app.include_router(open_routes)
     app.include_router(routes)
+    app.include_router(page_routes)
     app.add_middleware(Gate, service=service)
     app.add_exception_handler(RheostatError, _on_refusal)
     app.add_exception_handler(RequestValidationError, _on_malformed)

@@ -13,12 +13,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rheostat.serve.answers import refused
 from rheostat.serve.keys import Key
+from rheostat.serve.page import FILES
 from rheostat.serve.refusals import Refusal, TookTooLong, TooLarge, UnknownKey
 from rheostat.serve.service import Service
 
 PAUSE = 0.2
 """Seconds before a wrong key is told so: whoever knocks all the time takes no computing time from the others."""
-OPEN = ("/health", "/openapi.json")
+OPEN = ("/health", "/openapi.json", *FILES)
 """What may be asked without a key."""
 
 

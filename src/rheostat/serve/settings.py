@@ -76,6 +76,8 @@ class Settings(_Section):
     """0: any free one."""
     folder: Path = Path("serve")
     """Where keys, audit log and secret lie; relative to the file of settings."""
+    records: Path | None = None
+    """Where records of evaluations lie whose curves the page shows; relative to the file of settings. None: nowhere."""
     impairment: ImpairmentSettings = ImpairmentSettings()
     limits: Limits = Limits()
     tls: Tls | None = None
@@ -122,6 +124,8 @@ def read_settings(path: Path) -> Settings:
         raise FileNotUsable(f"{path} cannot be read as settings in TOML: {error}") from error
     found = checked(content, where=str(path))
     files: dict[str, object] = {"folder": path.parent / found.folder}
+    if found.records is not None:
+        files["records"] = path.parent / found.records
     if found.impairment.texts is not None:
         texts = path.parent / found.impairment.texts
         files["impairment"] = found.impairment.model_copy(update={"texts": texts})
