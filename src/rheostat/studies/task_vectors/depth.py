@@ -28,8 +28,7 @@ def profile_of(one: Measured, state: str) -> Values:
     """Return the exact accuracy of each able task on its test questions, (task, block tried); NaN where not tried."""
     rows = one.test[one.test["state"] == state]
     wide = rows.groupby(["task", "block"])["exact"].mean().unstack()
-    values: Values = wide.reindex(index=one.able, columns=one.blocks).to_numpy(dtype=np.float64)
-    return values
+    return wide.reindex(index=one.able, columns=one.blocks).to_numpy(dtype=np.float64)
 
 
 def at_peak(one: Measured, profile: Values) -> Values:
@@ -53,7 +52,8 @@ def _mean(values: Values) -> Values:
     """Return the mean of each row without its NaN; NaN where there is nothing else."""
     known = np.isfinite(values)
     total = np.where(known, values, 0.0).sum(axis=1)
-    return np.divide(total, known.sum(axis=1), out=np.full(len(values), np.nan), where=known.any(axis=1))
+    mean: Values = np.divide(total, known.sum(axis=1), out=np.full(len(values), np.nan), where=known.any(axis=1))
+    return mean
 
 
 def of_layers(one: Measured, seed: int) -> list[Measurement]:
