@@ -89,7 +89,14 @@ def test_every_english_word_has_one_translation_and_each_translation_one_word() 
         pairs = DICTIONARY[language]
         assert len(pairs) >= 100
         assert len(set(pairs.values())) == len(pairs), language
-    assert all(word[0].isupper() for word in DICTIONARY["German"].values() if word.lower() in {"hund", "zeit", "haus"})
+
+
+def test_german_nouns_are_capitalised_and_nothing_else_is() -> None:
+    german = DICTIONARY["German"]
+    first = list(german).index("red")
+    assert first > 70 and not any(map(str.islower, list(german.values())[:first]))
+    assert all(map(str.islower, list(german.values())[first:]))
+    assert not any(word[0].isupper() for name in ("French", "Spanish") for word in DICTIONARY[name].values())
 
 
 @pytest.mark.parametrize("table", [ADVERBS, COMPARATIVES, FEMALE, NEGATIONS, SUPERLATIVES])

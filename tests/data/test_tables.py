@@ -7,11 +7,16 @@ import pytest
 
 from rheostat.base.errors import DamagedFile
 from rheostat.data.bbc import parse_document
+from rheostat.data.capitals import CAPITALS
 from rheostat.data.categories import categories
+from rheostat.data.country_facts import COUNTRIES_BY_CONTINENT, COUNTRIES_BY_LANGUAGE
 from rheostat.data.country_profiles import SHORTEST, parse_profile, telling
+from rheostat.data.elements import ELEMENTS
 from rheostat.data.facts import all_facts
 from rheostat.data.neutral_prompts import NEUTRAL_PROMPTS
 from rheostat.data.relations import COUNTRIES, prompt_pairs
+from rheostat.data.sentiment_words import SENTIMENT
+from rheostat.data.state_capitals import STATE_CAPITALS
 from rheostat.data.web_ngrams import parse_counts
 from rheostat.data.word_lists import (
     CAPITAL_PROMPTS,
@@ -51,6 +56,42 @@ def test_no_prompt_holds_its_own_answer() -> None:
 
 def test_countries_are_listed_once() -> None:
     assert len({country.name for country in COUNTRIES}) == len(COUNTRIES)
+
+
+TURNED = [COUNTRIES_BY_CONTINENT, COUNTRIES_BY_LANGUAGE, SENTIMENT]
+
+
+@pytest.mark.parametrize("table", TURNED, ids=["continents", "languages", "sentiment"])
+def test_no_word_stands_under_two_answers_or_holds_its_own(table: dict[str, tuple[str, ...]]) -> None:
+    listed = [(word, answer) for answer, group in table.items() for word in group]
+    assert len({word for word, _ in listed}) == len(listed) >= 70
+    assert all(word == word.strip() for word, _ in listed)
+    telling_names = {word for word, answer in listed if words(answer) & words(word)}
+    assert telling_names <= {"Czech Republic"}, "one question of many that holds its answer is known"
+
+
+def test_the_tables_of_countries_agree() -> None:
+    continents = {name: continent for continent, group in COUNTRIES_BY_CONTINENT.items() for name in group}
+    languages = {name: language for language, group in COUNTRIES_BY_LANGUAGE.items() for name in group}
+    for one in COUNTRIES:
+        assert continents.get(one.name, one.continent).endswith(one.continent), one.name
+        assert languages.get(one.name, one.language) == one.language, one.name
+        assert CAPITALS.get(one.name, one.capital).endswith(one.capital), one.name  # New Delhi
+
+
+@pytest.mark.parametrize(("table", "fewest"), [(CAPITALS, 80), (STATE_CAPITALS, 40)], ids=["countries", "states"])
+def test_no_capital_serves_twice_or_shares_a_word_with_its_place(table: dict[str, str], fewest: int) -> None:
+    assert len(set(table.values())) == len(table) >= fewest
+    for place, capital in table.items():
+        assert not words(place) & words(capital), place
+
+
+def test_symbols_of_elements_are_unique_and_one_or_two_letters() -> None:
+    assert len(set(ELEMENTS.values())) == len(ELEMENTS) >= 50
+    for name, symbol in ELEMENTS.items():
+        assert name.islower() and re.fullmatch("[A-Z][a-z]?", symbol) and symbol not in name
+    from_latin = {name for name, symbol in ELEMENTS.items() if symbol[0].lower() != name[0]}
+    assert from_latin == {"sodium", "potassium", "iron", "silver", "tin", "tungsten", "gold", "mercury", "lead"}
 
 
 def test_neutral_prompts_name_nothing_of_any_category() -> None:

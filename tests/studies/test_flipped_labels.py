@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from rheostat.base.errors import BadArgument, NotOneToken
-from rheostat.metrics.statistics import Values
+from rheostat.metrics.statistics import Interval, Values
 from rheostat.model import Model, load
 from rheostat.models.toy import toy
 from rheostat.models.zoo import BUILT_INS
@@ -30,6 +30,8 @@ from rheostat.studies.flipped_labels.prompts import labels_of, prompts_of
 from rheostat.studies.flipped_labels.settings import KS, KS_QUICK, SHARES, Setting, settings
 from rheostat.studies.flipped_labels.streams import Example, Stream, dealt, streams
 from rheostat.studies.flipped_labels.texts import TextSet, sentiment_words
+from rheostat.studies.judging import measurement
+from rheostat.studies.record import Measurement
 from rheostat.studies.study import Context
 
 K, N_STREAMS, N_QUERIES = 8, 16, 4
@@ -174,12 +176,22 @@ def test_each_outcome_is_told_from_the_others(regular: float, flipped: float, ex
     assert override.outcome(regular + noise[0], flipped + noise[1], seed=0) == expected
 
 
+@pytest.mark.parametrize(("regular", "flipped"), [(0.9, 0.45), (0.7, 0.6)])
+def test_an_interval_that_holds_two_outcomes_tells_neither(regular: float, flipped: float) -> None:
+    wide = np.tile([-0.35, 0.35], 4)
+    found = override.outcome(regular + 0.1 * wide, flipped + wide, seed=0)
+    assert found == "too wide to tell"
+
+
 def test_the_verdict_on_small_models_follows_what_was_seen() -> None:
     assert override.named(["no ability"]) == "not testable here"
     assert override.named(["falls to guessing", "no ability"]) == "reproduced"
     assert override.named(["falls below", "falls below"]) == "contradicted"
     assert override.named(["falls below", "falls to guessing"]) == "partly"
     assert override.named(["no change", "falls below"]) == "not"
+    assert override.named(["too wide to tell", "no ability"]) == "not testable here"
+    assert override.named(["falls to guessing", "too wide to tell"]) == "partly"
+    assert override.named(["falls below", "too wide to tell"]) == "not"
 
 
 def test_a_rise_per_doubling_is_found_and_a_flat_line_has_none() -> None:
@@ -298,6 +310,21 @@ def test_unrelated_labels_are_told_from_the_same_in_random_order(context: Contex
     assert (regular.low, regular.high) == (0, 0)  # labels that mean nothing do as well as their own
     assert mapped.low > 0
     assert unrelated.run(context, copied).verdicts[0].verdict == "partly"
+
+
+def test_meaning_and_mapping_together_are_a_part_of_the_claim_and_a_null_needs_power(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = both(copier, copier)
+
+    def measured(low: float, high: float) -> list[Measurement]:
+        middle = (low + high) / 2
+        return [measurement("m", "q", Interval(middle, low, high, N_STREAMS), control=0.5, unit="u", control_name="c")]
+
+    for low, high, expected in ((0.1, 0.3, "partly"), (-0.1, 0.1, "not"), (-0.3, 0.3, "not testable here")):
+        monkeypatch.setattr(unrelated, "measure_all", lambda *given, low=low, high=high: 2 * measured(low, high))
+        monkeypatch.setattr(unrelated, "_describe", lambda *given: "")
+        assert unrelated.run(context, asked).verdicts[0].verdict == expected
 
 
 def test_more_examples_help_where_they_are_counted_and_not_in_random_order(context: Context) -> None:

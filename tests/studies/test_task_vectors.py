@@ -122,8 +122,16 @@ def test_a_peak_in_the_middle_is_found_and_a_flat_profile_is_not() -> None:
     found = depth.of_layers(planted(WORKS), 0)
     assert all(m.low > 0.2 for m in found)
     flat = planted(FAILS)
-    assert not all(m.low > 0.03 for m in depth.of_layers(flat, 0)[:2])
-    assert depth.planted(flat, 0)
+    found = depth.of_layers(flat, 0)
+    assert not all(m.low > 0.03 for m in found[:2])
+    assert depth.planted(found)
+
+
+def test_a_rise_is_not_seen_through_a_wide_scatter_at_either_end() -> None:
+    for end in (0, 1):
+        found = depth.of_layers(planted(FAILS), 0)
+        found[end] = replace(found[end], low=found[end].low - depth.PLANTED)
+        assert not depth.planted(found)
 
 
 def test_equal_depths_are_nearer_than_chance_and_opposite_ones_are_not() -> None:
@@ -211,6 +219,21 @@ def test_the_winner_of_a_conflict_is_found() -> None:
     assert all(m.low > 0 for m in conflict.measure_all("toy", conflict_table(0.8, 0.1), 0))
     lost = conflict.measure_all("toy", conflict_table(0.1, 0.8), 0)
     assert lost[0].high < 0 and lost[0].effect == pytest.approx(-0.7)
+
+
+@pytest.mark.parametrize(("pairs_found", "expected"), [(8, "not"), (1, "not testable here")])
+def test_a_lost_conflict_counts_only_if_the_planted_state_wins_in_most_pairs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pairs_found: int, expected: str
+) -> None:
+    one, table = planted(WORKS), conflict_table(0.4, 0.4)
+    is_planted = (table["state"] == conflict.PLANTED) & (table["answer"] == conflict.OTHER)
+    table.loc[is_planted & ~table["pair"].isin(NAMES[:pairs_found]), "exact"] = 0.0
+    for state in (conflict.NOTHING, conflict.SAME, conflict.LATE):
+        table.loc[table["state"] == state, "exact"] = 0.4
+    monkeypatch.setattr(conflict, "conflicts", lambda one: [("a", "b"), ("b", "a")])
+    monkeypatch.setattr(conflict, "measure", lambda one, context: table)
+    found = conflict.run(Context((), True, 0, tmp_path, show_progress=False), [one])
+    assert found.verdicts[0].verdict == expected
 
 
 # --- as a whole -------------------------------------------------------------------------------------------------------

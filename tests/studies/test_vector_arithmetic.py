@@ -12,6 +12,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 import rheostat as rh
 from rheostat.data.relations import COUNTRIES
 from rheostat.metrics.statistics import Values
+from rheostat.studies.power import fewest, would_be_seen
 from rheostat.studies.vector_arithmetic import (
     analogies,
     cutting,
@@ -36,7 +37,6 @@ from rheostat.studies.vector_arithmetic.fact_versions import (
     Version,
     versions,
 )
-from rheostat.studies.vector_arithmetic.power import would_be_seen
 from rheostat.studies.vector_arithmetic.questions import CAPITALS, IN, Asked, rivals, usable
 from rheostat.studies.vector_arithmetic.reading import ATTENTION, MID, MLP, POST, by_block, lens_ranks
 from rheostat.studies.vector_arithmetic.updates import (
@@ -97,8 +97,18 @@ def test_who_is_ahead_is_read_where_one_of_both_first_ranks_high() -> None:
 
 
 def test_an_answer_stays_only_if_nothing_follows_it() -> None:
-    assert phases.stays(ANSWERED).tolist() == [1, 0, 1]
-    assert phases.stays(FORMED).tolist() == [0, 0, 0]
+    assert phases.stays(ANSWERED[:2]).tolist() == [1, 0]
+    assert phases.stays(FORMED).tolist() == [0, 0]
+
+
+def test_an_answer_of_the_last_block_or_of_none_has_nothing_to_stay_for() -> None:
+    assert phases.stays(ANSWERED).tolist() == [1, 0]
+    assert phases.stays(np.full((2, 4), 9.0)).tolist() == []
+    late = phase_table(0.5, n=4)
+    late.loc[late["block"] < N_BLOCKS - 1, "answer"] = 50
+    assert top_tokens.staying("toy", late, 0) == []
+    (kept,) = top_tokens.staying("toy", phase_table(0.5, n=4), 0)
+    assert (kept.effect, kept.n) == (1.0, 4)
 
 
 def test_shuffled_blocks_have_no_order() -> None:
@@ -145,6 +155,14 @@ def test_a_wide_scatter_could_not_have_shown_an_effect() -> None:
     assert would_be_seen(ms, 0.25) == len(ms)
     few = top_tokens.measure_all("toy", phase_table(0.5, n=4), 0)
     assert would_be_seen(few, 0.25) < len(few)
+
+
+def test_few_units_that_are_all_alike_could_not_have_shown_an_effect() -> None:
+    assert (fewest(0.5), fewest(0.25), fewest(0.1)) == (5, 11, 29)
+    none = top_tokens.measure_all("toy", phase_table(0.0, n=40), 0)[:1]
+    assert none[0].low == none[0].high == 0
+    assert would_be_seen(none, 0.25) == 1
+    assert would_be_seen(top_tokens.measure_all("toy", phase_table(0.0, n=10), 0)[:1], 0.25) == 0
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -323,6 +341,9 @@ def test_the_planted_update_decides_whether_a_null_counts() -> None:
     assert reuse.planted_found([table], 0)
     table.loc[table["update"] == insertion.PLANTED, "rank"] = 10.0
     assert not reuse.planted_found([table], 0)
+    without = table[table["update"] != insertion.PLANTED]
+    assert not reuse.planted_found([insertions(2.0), without], 0)
+    assert not reuse.planted_found([], 0)
 
 
 def test_one_argument_alone_is_left_out() -> None:
@@ -537,6 +558,17 @@ def test_question_words_are_left_out_by_one_rule_alone() -> None:
     found = analogies.rows(asked, [[3, 1, 4, 9], [4, 3, 1, 2], [3, 8, 4, 9]])
     assert found[analogies.LEFT_OUT].tolist() == [1, 1, 0]
     assert found[analogies.KEPT].tolist() == [0, 1, 0]
+
+
+def test_the_source_word_alone_decides_only_where_it_can_answer() -> None:
+    asked = [Analogy("r", 1, 2, 3 + number, 4) for number in range(3)]
+    tables = [analogies.rows(asked, [[9, 1, 4, 5]] * 3).assign(way=way) for way in (OFFSET, *analogies.CONTROLS)]
+    found = [one for one in analogies.measure_all("toy", pd.concat(tables), 0) if analogies.decides(one)]
+    assert [(analogies.KEPT in one.quantity, one.control_name) for one in found] == [
+        (False, ALONE),
+        (False, OTHER_RELATION),
+        (True, OTHER_RELATION),
+    ]
 
 
 # --- a real network ---------------------------------------------------------------------------------------------------

@@ -1,4 +1,8 @@
-"""Languages and continents of countries, where one answer is beyond dispute. Written for rheostat."""
+"""Continents of countries, and the language most used in their public life. Written for rheostat.
+
+Left out are countries of two continents, and most of those with several languages; of some that stay (Ireland, Kenya,
+Haiti) the one that is named first.
+"""
 
 COUNTRIES_BY_CONTINENT = {
     "Europe": (

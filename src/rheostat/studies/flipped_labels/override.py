@@ -30,7 +30,11 @@ STATEMENTS = {
     SMALL: "Small models can unlearn but not override: accuracy falls to guessing and not below.",
 }
 UNIT = "streams of demonstrations"
-Outcome = Literal["no ability", "no change", "falls, stays above", "falls to guessing", "falls below"]
+OVERRIDE = 0.19
+"""How far below guessing the large models of the source lie at least (PaLM: 31 %)."""
+Outcome = Literal[
+    "no ability", "no change", "falls, stays above", "falls to guessing", "falls below", "too wide to tell"
+]
 SCORES: dict[str, Callable[[Answers, Setting], Values]] = {"calibrated": Answers.calibrated, "as it is": Answers.right}
 
 
@@ -40,21 +44,27 @@ def most(context: Context) -> int:
 
 
 def outcome(regular: Values, flipped: Values, *, seed: int) -> Outcome:
-    """Tell what flipping all labels does to the accuracy, by the intervals over streams."""
+    """Tell what flipping all labels does to the accuracy, by the intervals over streams.
+
+    Without a fall the accuracy must lie above guessing to be called unchanged, and an accuracy that is called guessing
+    must not lie as far below it as an override: an interval that holds both tells nothing.
+    """
     if bootstrap_mean(regular, seed=seed).low <= GUESSING:
         return "no ability"
-    if not paired_difference(regular, flipped, seed=seed).above_zero:
-        return "no change"
     left = bootstrap_mean(flipped, seed=seed)
+    if not paired_difference(regular, flipped, seed=seed).above_zero:
+        return "no change" if left.low > GUESSING else "too wide to tell"
     if left.high < GUESSING:
         return "falls below"
-    return "falls, stays above" if left.low > GUESSING else "falls to guessing"
+    if left.low > GUESSING:
+        return "falls, stays above"
+    return "falls to guessing" if left.low > GUESSING - OVERRIDE else "too wide to tell"
 
 
 def named(found: Sequence[Outcome]) -> VerdictName:
     """Return the verdict on the claim about small models from what was seen where there is an ability."""
     able = [one for one in found if one != "no ability"]
-    if not able:
+    if set(able) <= {"too wide to tell"}:
         return "not testable here"
     if all(one == "falls to guessing" for one in able):
         return "reproduced"
@@ -85,7 +95,8 @@ def run(context: Context, asked: Asked) -> Part:
             STATEMENTS[SMALL],
             named(list(outcomes.values())),
             f"With all labels flipped, answers calibrated: {seen}. Where regular demonstrations do not bring a model "
-            "above guessing nothing can fall, and that does not decide.",
+            "above guessing nothing can fall, and that does not decide. Too wide to tell: the interval holds guessing "
+            f"and also no fall at all, or also {OVERRIDE:g} less than guessing, as far as the source's large models go.",
             tuple(falls),
         ),
     )

@@ -11,6 +11,7 @@ from rheostat.studies.flipped_labels.override import UNIT, most
 from rheostat.studies.flipped_labels.settings import Setting
 from rheostat.studies.judging import against, compared, held, judge
 from rheostat.studies.part import Part
+from rheostat.studies.power import in_words, would_be_seen
 from rheostat.studies.record import Measurement, Section, Verdict
 from rheostat.studies.study import Context
 
@@ -19,6 +20,8 @@ STATEMENT = (
     "With unrelated labels (foo, bar) small models again adapt less, but the gap to large ones is smaller than for "
     "flipping; regular labels draw on both prior and mapping."
 )
+PLANTED = 0.25
+"""A difference of the accuracy that must be seen."""
 
 
 def measure_all(model: str, texts: str, one: Answers, k: int, seed: int) -> list[Measurement]:
@@ -51,12 +54,14 @@ def run(context: Context, asked: Asked) -> Part:
     able = [key for key, one in asked.items() if bootstrap_mean(one.calibrated(Setting(k)), seed=seed).low > 0.5]
     deciding = [one for key in able for one in found[key][:2]]
     left_out = ", ".join(f"{texts} ({model})" for model, texts in asked if (model, texts) not in able)
+    judged = judge(deciding, planted_found=would_be_seen(deciding, PLANTED) == len(deciding))
     verdict = Verdict(
         claim=CLAIM,
         statement=STATEMENT,
-        verdict=judge(deciding, planted_found=bool(deciding)),
+        verdict="partly" if judged == "reproduced" else judged,
         reason=f"{held(deciding)} Tested is that meaning and mapping both count, where regular labels bring a model "
-        f"above guessing{f'; not so on {left_out}' if left_out else ''}. The gap to large models is not testable here.",
+        f"above guessing{f'; not so on {left_out}' if left_out else ''}. {in_words(deciding, PLANTED)} The gap to "
+        "large models is not testable here, so the claim can hold in part at most.",
         measurements=tuple(one for each in found.values() for one in each),
     )
     figures: tuple[Figure, ...] = tuple(

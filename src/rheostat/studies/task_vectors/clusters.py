@@ -1,8 +1,9 @@
 """Do the vectors of one task lie together and apart from those of others?
 
 Centroids are of vectors whose demonstrations come from the pairs to show, what is tested is of the other pairs, and the
-other way round: no word of a tested vector's demonstrations was seen. Controls: shuffled labels; and the surface, the
-mean embedding of the prompts' tokens, above all between tasks and their inverses, which show the same words.
+other way round: no pair of a tested vector's demonstrations was seen, though tasks of few answers (languages, kinds)
+show the same answers in both halves. Controls: shuffled labels; and the surface, the mean embedding of the prompts'
+tokens, above all between tasks and their inverses, which show the same words.
 """
 
 from collections.abc import Sequence

@@ -20,7 +20,7 @@ from rheostat.edit.patching import Replace
 from rheostat.edit.plan import PlanLike
 from rheostat.edit.source import FromPrompt
 from rheostat.engine.cells import Cell
-from rheostat.metrics.statistics import Values
+from rheostat.metrics.statistics import Values, bootstrap_mean
 from rheostat.studies.judging import against, compared_all, held, judge, number
 from rheostat.studies.part import Part, joined, step_params
 from rheostat.studies.record import Measurement, Section, Verdict
@@ -180,14 +180,14 @@ def run(context: Context, measured: Sequence[Measured]) -> Part:
     tables = {one.model.name: measure(one, context) for one in enough}
     found = {name: measure_all(name, table, context.seed) for name, table in tables.items()}
     deciding = [m for ms in found.values() for m in ms]
-    power = {name: wins(table, PLANTED) for name, table in tables.items()}
+    power = {name: bootstrap_mean(wins(table, PLANTED), seed=context.seed) for name, table in tables.items()}
     verdict = Verdict(
         claim=CLAIM,
         statement=STATEMENT,
-        verdict=judge(deciding, planted_found=bool(power) and all(values.mean() > 0 for values in power.values())),
+        verdict=judge(deciding, planted_found=bool(power) and all(one.above_zero for one in power.values())),
         reason=f"{held(deciding)} The state that the other task's demonstrations leave before the same question, put "
         "in at the last block, gives "
-        + ("; ".join(f"{number(float(values.mean()))} ({name})" for name, values in power.items()) or "no number")
+        + ("; ".join(f"{one} ({name})" for name, one in power.items()) or "no number")
         + ".",
         measurements=tuple(deciding),
     )

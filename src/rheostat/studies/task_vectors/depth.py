@@ -9,6 +9,7 @@ from rheostat.base.shapes import Figure, Profile
 from rheostat.metrics.statistics import Values, bootstrap_mean
 from rheostat.studies.judging import against, compared_all, held, judge, number
 from rheostat.studies.part import Part
+from rheostat.studies.power import seen_through
 from rheostat.studies.record import Measurement, Section, Verdict
 from rheostat.studies.study import Context
 from rheostat.studies.task_vectors.answers import BASELINE, ELSEWHERE, OWN, RANDOM, REGULAR, by_task
@@ -20,7 +21,7 @@ STATEMENTS = {
     SIZE: "The best layer is nearly the same whatever the model size.",
 }
 PLANTED = 0.2
-"""Rise in accuracy at the chosen block that is planted in the profile of random vectors."""
+"""Rise in accuracy at the chosen block, and distance of the depths from the middle, that must be seen."""
 PAPER = "In the paper the best blocks lie at about 20 to 50 % of the depth."
 
 
@@ -76,11 +77,9 @@ def of_layers(one: Measured, seed: int) -> list[Measurement]:
     return found
 
 
-def planted(one: Measured, seed: int) -> bool:
-    """Tell whether a rise planted in the random vectors' profile would be seen."""
-    random = profile_of(one, RANDOM)
-    rise = at_peak(one, random) + PLANTED - ends(one, random)[0]
-    return bootstrap_mean(rise, seed=seed).low > 0
+def planted(found: Sequence[Measurement]) -> bool:
+    """Tell whether the least rise would be seen through the tasks' own scatter, above both ends of the network."""
+    return all(seen_through(m, PLANTED) for m in found[:2])
 
 
 def depth_of(one: Measured) -> dict[str, float]:
@@ -140,7 +139,7 @@ def run(context: Context, measured: Sequence[Measured]) -> Part:
     layer = Verdict(
         claim=LAYER,
         statement=STATEMENTS[LAYER],
-        verdict=judge(deciding, planted_found=all(planted(one, context.seed) for one in enough)),
+        verdict=judge(deciding, planted_found=all(planted(ms) for ms in layers.values())),
         reason=f"{held(deciding)} Blocks are chosen on dev questions, accuracies are those of test questions.",
         measurements=tuple(m for ms in layers.values() for m in ms),
     )

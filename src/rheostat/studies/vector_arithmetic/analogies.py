@@ -10,9 +10,9 @@ from rheostat.metrics.statistics import Values, bootstrap_mean
 from rheostat.model import Model
 from rheostat.studies.judging import against, compared_all, held, judge
 from rheostat.studies.part import Part, joined, step_params
+from rheostat.studies.power import in_words, would_be_seen
 from rheostat.studies.record import Measurement, Section, Verdict
 from rheostat.studies.study import Context
-from rheostat.studies.vector_arithmetic.power import in_words, would_be_seen
 from rheostat.studies.vector_arithmetic.word_vectors import (
     ALONE,
     MISMATCHED,
@@ -90,19 +90,29 @@ def measure_all(name: str, table: pd.DataFrame, seed: int) -> list[Measurement]:
     return found
 
 
+def decides(one: Measurement) -> bool:
+    """Tell whether a comparison decides.
+
+    With the question words kept, the word nearest to the source word is that word itself, so it never answers.
+    """
+    alone = one.control_name == ALONE and KEPT in one.quantity
+    return one.control_name != MISMATCHED and not alone
+
+
 def run(context: Context) -> Part:
     """Ask the analogies of all models' embeddings and judge the claim."""
     tables = {model.name: measure(model, context) for model in context.models}
     found = {name: measure_all(name, table, context.seed) for name, table in tables.items()}
     every = [one for ms in found.values() for one in ms]
-    deciding = [one for one in every if one.control_name != MISMATCHED]
+    deciding = [one for one in every if decides(one)]
     verdict = Verdict(
         claim=CLAIM,
         statement=STATEMENT,
         verdict=judge(deciding, planted_found=would_be_seen(deciding, PLANTED) == len(deciding)),
         reason=f"{held(deciding)} Input embeddings of unit length, whole-word tokens only, with and without leaving "
         "out the three question words. Mismatched offsets, b and a from two pairs of one relation, do not decide: they "
-        f"carry what the relation's pairs share. {in_words(deciding, PLANTED)}",
+        "carry what the relation's pairs share; nor does the source word alone where question words are kept, since it "
+        f"is its own nearest word. {in_words(deciding, PLANTED)}",
         measurements=tuple(every),
     )
     figures = tuple(_figure(name, table, context.seed) for name, table in tables.items())

@@ -11,11 +11,11 @@ from rheostat.model import Model
 from rheostat.studies.curve import curve
 from rheostat.studies.judging import against, compared_all, held, judge, number
 from rheostat.studies.part import Part, joined, step_params
+from rheostat.studies.power import in_words, would_be_seen
 from rheostat.studies.record import Measurement, Section, Verdict
 from rheostat.studies.study import Context
 from rheostat.studies.vector_arithmetic.fact_versions import ABSTRACTIVE, EXTRACTIVE, VERSIONS, WRONG, Version, versions
 from rheostat.studies.vector_arithmetic.phases import leads_before, takeover
-from rheostat.studies.vector_arithmetic.power import in_words, would_be_seen
 from rheostat.studies.vector_arithmetic.reading import MID, POST, by_block, lens_ranks
 
 CLAIM = "vecarith-4"

@@ -57,7 +57,12 @@ def shuffled(order: Order, argument: Values, answer: Values, seed: int) -> Value
 
 
 def stays(answer: Values) -> Values:
-    """Return, per prompt, 1 where the answer leads at every block from its takeover on, and leads at all."""
+    """Return 1 where the answer leads at every block from its takeover on, else 0; of prompts where it can tell.
+
+    An answer that first leads at the last block has no block to stay for, and one that never leads none to stay from:
+    such prompts are left out.
+    """
     first = takeover(answer)
-    kept = [bool((row[start:] == 1).all()) and start < len(row) for row, start in zip(answer, first, strict=True)]
+    known = first < answer.shape[1] - 1
+    kept = [bool((row[start:] == 1).all()) for row, start in zip(answer[known], first[known], strict=True)]
     return np.asarray(kept, dtype=np.float64)

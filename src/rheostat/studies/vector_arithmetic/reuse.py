@@ -58,12 +58,14 @@ def measure_all(name: str, key: Key, table: pd.DataFrame, way: str, seed: int) -
 
 
 def planted_found(tables: Sequence[pd.DataFrame], seed: int) -> bool:
-    """Tell whether an update that says the answer is found to raise it, in every table and way of putting it in."""
-    return all(
-        bootstrap_mean(gain(table, PLANTED, way), seed=seed).above_zero
+    """Tell whether an update that says the answer is found to raise it, in every table and way of putting it in.
+
+    False where there is none, or where a table holds too few of them.
+    """
+    return bool(tables) and all(
+        has(table, PLANTED) and bootstrap_mean(gain(table, PLANTED, way), seed=seed).above_zero
         for table in tables
         for way in WAYS
-        if has(table, PLANTED)
     )
 
 

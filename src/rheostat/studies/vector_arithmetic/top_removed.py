@@ -10,6 +10,7 @@ from rheostat.metrics.statistics import Values, bootstrap_mean
 from rheostat.studies.curve import curve
 from rheostat.studies.judging import compared_all, held, interval, judge, measurement, number
 from rheostat.studies.part import Part, joined
+from rheostat.studies.power import in_words, would_be_seen
 from rheostat.studies.record import Measurement, Section, Verdict
 from rheostat.studies.study import Context
 from rheostat.studies.vector_arithmetic.cutting import (
@@ -22,7 +23,6 @@ from rheostat.studies.vector_arithmetic.cutting import (
     measure,
 )
 from rheostat.studies.vector_arithmetic.fact_versions import ABSTRACTIVE, EXTRACTIVE, WRONG
-from rheostat.studies.vector_arithmetic.power import in_words, would_be_seen
 
 CLAIM = "vecarith-5"
 STATEMENT = "Cutting off the last layers hurts knowledge tasks much more than copying tasks."

@@ -11,7 +11,8 @@ from rheostat.metrics.statistics import bootstrap_mean
 from rheostat.model import Model
 from rheostat.studies.curve import curve
 from rheostat.studies.judging import against, compared_all, held, judge, measurement, number
-from rheostat.studies.part import Part, joined, step_params
+from rheostat.studies.part import Part, Tables, joined, step_params
+from rheostat.studies.power import in_words, would_be_seen
 from rheostat.studies.record import Measurement, Section, Verdict
 from rheostat.studies.study import Context
 from rheostat.studies.vector_arithmetic.phases import (
@@ -23,7 +24,6 @@ from rheostat.studies.vector_arithmetic.phases import (
     stays,
     takeover,
 )
-from rheostat.studies.vector_arithmetic.power import in_words, would_be_seen
 from rheostat.studies.vector_arithmetic.questions import Asked, questions, rivals
 from rheostat.studies.vector_arithmetic.reading import ATTENTION, MLP, POST, by_block, lens_ranks
 
@@ -117,13 +117,15 @@ def run(context: Context) -> Part:
         if (table["kind"] == MLP).any()
         for one in at_sublayers(name, table, context.seed)
     ]
-    every = [*deciding, *(_stays(name, table, context.seed) for name, table in tables.items())]
+    stayed = [one for name, table in tables.items() for one in staying(name, table, context.seed)]
+    every = [*deciding, *stayed]
     verdict = Verdict(
         claim=CLAIM,
         statement=STATEMENT,
         verdict=judge(every, planted_found=would_be_seen(every, PLANTED) == len(every)),
         reason=f"{held(every)} {in_words(every, PLANTED)} Prompts that the model answers; a trend over sizes "
-        "cannot be seen in two models. What the sublayers write does not decide.",
+        "cannot be seen in two models. Whether an answer stays is asked where it first leads before the last block"
+        f"{_unasked(tables, stayed)}. What the sublayers write does not decide.",
         measurements=(*every, *beside),
     )
     figures: tuple[Figure, ...] = tuple(
@@ -145,17 +147,26 @@ def run(context: Context) -> Part:
     return Part((section,), {name: joined(one) for name, one in kept.items() if one}, figures, (verdict,), few)
 
 
-def _stays(name: str, table: pd.DataFrame, seed: int) -> Measurement:
-    interval = bootstrap_mean(stays(by_block(table, "answer")) - MOST, seed=seed)
-    what = "answer leads at every block after its first (share)"
-    return measurement(name, what, interval, control=MOST, unit="prompts", control_name="half of the prompts")
+def staying(name: str, table: pd.DataFrame, seed: int) -> list[Measurement]:
+    """Return in how many prompts the answer stays, against half; nothing where fewer than two prompts can tell."""
+    kept = stays(by_block(table, "answer"))
+    if len(kept) < 2:
+        return []
+    interval = bootstrap_mean(kept - MOST, seed=seed)
+    what = "answer leads at every block after its first, if that is not the last (share)"
+    return [measurement(name, what, interval, control=MOST, unit="prompts", control_name="half of the prompts")]
+
+
+def _unasked(tables: Tables, stayed: Sequence[Measurement]) -> str:
+    left = [name for name in tables if name not in {one.model for one in stayed}]
+    return f"; there are no two such prompts on {' and '.join(left)}" if left else ""
 
 
 def _by_task(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for task, mine in table.groupby("task", sort=False):
         argument, answer = by_block(mine, "argument"), by_block(mine, "answer")
-        first, over = takeover(argument), takeover(answer)
+        first, over, kept = takeover(argument), takeover(answer), stays(answer)
         before = leads_before(argument, answer) == 1
         rows.append(
             {
@@ -166,7 +177,8 @@ def _by_task(table: pd.DataFrame) -> pd.DataFrame:
                 "first block of the argument": _median(first[before]),
                 "blocks from there to the answer": _median((over - first)[before]),
                 "first block of the answer": _median(over),
-                "answer stays": float(stays(answer).mean()),
+                "answers before the last block": len(kept),
+                "answer stays": float(kept.mean()) if len(kept) else float("nan"),
             }
         )
     return pd.DataFrame(rows)
