@@ -96,7 +96,7 @@ def run(context: Context, asked: Asked) -> Part:
             named(list(outcomes.values())),
             f"With all labels flipped, answers calibrated: {seen}. Where regular demonstrations do not bring a model "
             "above guessing nothing can fall, and that does not decide. Too wide to tell: the interval holds guessing "
-            f"and also no fall at all, or also {OVERRIDE:g} less than guessing, as far as the source's large models go.",
+            f"and also no fall at all, or {OVERRIDE:g} less than guessing, as far as the source's large models go.",
             tuple(falls),
         ),
     )
