@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import rheostat as rh
+from rheostat.directions.task_vector import Demonstrations
 from rheostat.studies.study import Context
 from rheostat.studies.task_vectors import answers, clusters, conflict, depth, meaning, measured, setup, solving, study
 from rheostat.studies.task_vectors.answers import (
@@ -179,6 +180,17 @@ def test_words_are_ranked_by_their_best_spelling() -> None:
     assert found[0, 0] == pytest.approx((0 + np.log10(3)) / 2)
     place = [min(order[1].index(token) for token in word) + 1 for word in words["a"]]
     assert found[1, 0] == pytest.approx(np.mean(np.log10(place)))
+
+
+def test_answers_that_count_stand_in_no_prompt_and_answer_no_dummy() -> None:
+    pairs = tuple(Pair(f"w{i}", f"w{i + 1}") for i in range(4, 12))
+    sets = (Demonstrations(pairs[:2], ("w20",)),)
+    task = rh.PairTask("next", "algorithmic", (*pairs, Pair("w20", "w9")))
+    asked = Asked(task, pairs[2:4], pairs[4:6], sets, ())
+    assert meaning.words_seen(asked) == {"w4", "w5", "w6", "w20", "w9"}
+    one = replace(planted(WORKS), asked=(asked,))
+    one.__dict__["able"] = ["next"]
+    assert meaning.words_of(one, meaning.ANSWERS) == {"next": [[7], [8], [10]]}
 
 
 def rank_table(own: float) -> pd.DataFrame:

@@ -1,9 +1,11 @@
 """Does a task's vector, decoded by the final norm and the unembedding, name the task or its answers?
 
-Words that name the task are none of its answers; answers are those of pairs that no demonstration of the vector showed.
+Words that name the task are none of its answers; answers are those that stood nowhere in
+the prompts of the vector and answer none of its dummies.
 Controls: the same words in the vectors of other tasks, and the words of other tasks in the same vector.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -20,7 +22,7 @@ from rheostat.studies.recall.planted import saying
 from rheostat.studies.record import Measurement, Section, Verdict
 from rheostat.studies.study import Context
 from rheostat.studies.task_vectors.measured import FEWEST, Measured
-from rheostat.studies.task_vectors.setup import task_params
+from rheostat.studies.task_vectors.setup import STYLE, Asked, task_params
 
 CLAIM = "taskvec-5"
 STATEMENT = "The vector decodes to tokens about the task."
@@ -42,12 +44,24 @@ def words_of(one: Measured, kind: str) -> dict[str, list[list[int]]]:
     for task in one.able:
         asked = one.task(task)
         answers = dict.fromkeys(pair.answer for pair in (*asked.dev, *asked.test))
-        shown = {pair.answer for demonstrations in asked.sets for pair in demonstrations.shown}
-        words = asked.task.about if kind == ABOUT else [answer for answer in answers if answer not in shown]
+        seen = words_seen(asked)
+        words = asked.task.about if kind == ABOUT else [answer for answer in answers if answer.lower() not in seen]
         spelled = [tokens for word in words if (tokens := spellings(one.model, word))]
         if spelled:
             found[task] = spelled
     return found
+
+
+def words_seen(asked: Asked) -> set[str]:
+    """Return all words of the prompts that a task's vectors were read from, and the answers of their dummies.
+
+    An answer may stand in a prompt as a question, or in a list that is asked about; and what the network is about to
+    say at the last token is the dummy's own answer.
+    """
+    prompts = (prompt for demonstrations in asked.sets for prompt in demonstrations.prompts(STYLE))
+    dummies = {dummy for demonstrations in asked.sets for dummy in demonstrations.dummies}
+    answers = {pair.answer.lower() for pair in asked.task.pairs if pair.question in dummies}
+    return {word.lower() for prompt in prompts for word in re.findall(r"\w+", prompt)} | answers
 
 
 def ranks_of(model: Model, vectors: Tensor, words: Mapping[str, list[list[int]]]) -> Values:
@@ -81,7 +95,9 @@ def measure(one: Measured, context: Context) -> pd.DataFrame:
                     tables.append(_rows(ranks, list(words)).assign(kind=kind, state=state))
         return pd.concat(tables, ignore_index=True)
 
-    params = step_params(one.model, context, **task_params(one.asked), chosen=one.chosen, able=one.able)
+    params = step_params(
+        one.model, context, **task_params(one.asked), chosen=one.chosen, able=one.able, words="not in the prompts"
+    )
     return context.step(f"meaning-{one.model.name}", params, compute)
 
 
