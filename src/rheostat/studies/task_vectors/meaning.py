@@ -1,8 +1,8 @@
 """Does a task's vector, decoded by the final norm and the unembedding, name the task or its answers?
 
-Words that name the task are none of its answers; answers are those that stood nowhere in
-the prompts of the vector and answer none of its dummies.
-Controls: the same words in the vectors of other tasks, and the words of other tasks in the same vector.
+Words that name the task are none of its answers; answers are those that stand nowhere in the prompts of the
+vector and answer none of its dummies. Controls: the same words in the vectors of other tasks, and the words of other
+tasks in the same vector.
 """
 
 import re
