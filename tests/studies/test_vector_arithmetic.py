@@ -1,6 +1,7 @@
 """Each measure of the vector arithmetic study finds what is planted, and finds nothing where nothing is."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ import rheostat as rh
 from rheostat.data.relations import COUNTRIES
 from rheostat.metrics.statistics import Values
 from rheostat.studies.power import fewest, would_be_seen
+from rheostat.studies.study import Context
 from rheostat.studies.vector_arithmetic import (
     analogies,
     cutting,
@@ -142,6 +144,19 @@ def test_phases_are_found_where_they_are_and_nowhere_else() -> None:
     assert none[0].effect == 0
     assert none[0].low <= 0
     assert none[2].high < 0
+
+
+def test_a_model_that_answers_at_the_last_block_alone_is_not_said_to_stay(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    model, late = load_toy("llama"), phase_table(0.5)
+    late.loc[late["block"] < N_BLOCKS - 1, "answer"] = 50
+    for table, named in ((late, True), (phase_table(0.5), False)):
+        monkeypatch.setattr(top_tokens, "measure", lambda model, context, table=table: table)
+        part = top_tokens.run(Context((model,), True, 0, tmp_path, show_progress=False))
+        asked = [one for one in part.verdicts[0].measurements if "at every block" in one.quantity]
+        assert (f"no two such prompts on {model.name}" in part.verdicts[0].reason) == named
+        assert len(asked) == (not named)
 
 
 def test_only_answered_prompts_are_judged() -> None:
