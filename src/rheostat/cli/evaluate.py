@@ -22,7 +22,7 @@ EXAMPLES = {
 RecordArgument = Annotated[Path, typer.Argument(help="record.json of an evaluation.")]
 
 app = typer.Typer(
-    help="Find out through an API how far a model's impairment may be lowered.",
+    help="Walk a served model's impairment down, and sign it.",
     epilog=EXAMPLES["run"],
     rich_markup_mode=None,
 )

@@ -34,7 +34,7 @@ def command(
         bool, typer.Option("--insecure", help="Be reached from other machines without encryption.")
     ] = False,
 ) -> None:
-    """Serve a model over HTTP, with OpenAI's endpoints and a dial that impairs it.
+    """Serve a model over HTTP, with a dial that impairs it.
 
     Options given here go before the settings of the file. Keys are made with `rheostat keys create`.
     """

@@ -41,7 +41,8 @@ def draw_scatter(scatter: Scatter, theme: Theme) -> Figure:
             alpha=0.9,
             label=drawable(f"{cell(series)} (n = {len(rows)})"),
         )
-    _name_points(axes, _by_distance(named)[:MOST_LABELS], theme)
+    if len(named):
+        _name_points(axes, _by_distance(named)[:MOST_LABELS], theme)
     add_legend(axes, theme, width=WIDTH)
     return finish(figure)
 
@@ -55,8 +56,6 @@ def _by_distance(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _name_points(axes: Axes, rows: pd.DataFrame, theme: Theme) -> None:
-    if "text" not in rows.columns:
-        return
     taken: list[Bbox] = []
     for x, y, word in zip(rows["x"], rows["y"], rows["text"], strict=True):
         if isinstance(word, str) and word:
