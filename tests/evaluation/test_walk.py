@@ -166,7 +166,9 @@ def test_nothing_settled_may_change(running: Running, task: Task, tmp_path: Path
         walk(running, Task("repeat", (*task.items, Item("say x", " x"))), tmp_path / "e")
 
 
-@pytest.mark.parametrize("url", ["", "ftp://x", "127.0.0.1:8000", "http://u:p@127.0.0.1", "http://127.0.0.1:x"])
+@pytest.mark.parametrize(
+    "url", ["", "ftp://x", "127.0.0.1:8000", "http://u:p@127.0.0.1", "http://:p@127.0.0.1", "http://127.0.0.1:x"]
+)
 def test_a_url_that_is_none_is_refused(url: str):
     with pytest.raises(BadArgument, match="is no URL of an API"):
         Api(url, KEY)
@@ -285,6 +287,8 @@ def test_both_logs_agree_and_a_change_in_either_is_found(written: Path, running:
     silent = [line for line in lines if line["event"] != "refused"]
     assert "the refusal of impairment 0.6" in compare_logs(content, silent).differing[0]
     shorter = {**content, "answers": content["answers"][:-1]}
+    doubled = {**content, "answers": [*content["answers"][:-1], content["answers"][0]]}
+    assert "2 answers name line" in compare_logs(doubled, lines).differing[0]
     assert compare_logs(shorter, lines).holds and len(compare_logs(shorter, lines).only_log) == 1
 
 

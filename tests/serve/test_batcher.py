@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import rheostat as rh
 from rheostat.base.errors import Closing, QueueFull
+from rheostat.engine import row_cache
 from rheostat.engine.continuous import Lane, RunningBatch
 from rheostat.engine.taps import count_hooks
 from rheostat.serve.batcher import Batcher
@@ -279,3 +280,36 @@ def test_other_work_runs_between_steps_and_is_not_edited(model, open_batcher):
         batcher.call(lambda: 1 // 0).result(PATIENCE)
     running.ticket.cancel()
     assert running.last().finish == "cancelled"
+
+
+def test_however_much_other_work_comes_texts_are_written(model, open_batcher):
+    batcher = open_batcher(model)
+    heard, calls = submit(batcher, Job(PROMPTS[0], max_new_tokens=8, stop_ids=())), []
+
+    def again():
+        calls.append(0)
+        if not heard.all and len(calls) < 3000:
+            batcher.call(again)
+
+    batcher.call(again)
+    assert len(heard.ids) == 8
+    assert len(calls) < 3000
+
+
+def test_rows_do_not_go_on_where_memory_ran_out_while_they_were_moved(model, open_batcher):
+    """Some blocks would hold other columns than the rest."""
+    batcher = open_batcher(model)
+    move = row_cache._Layer.move
+
+    def fails(self, *asked):
+        if self is not self._whole._layers[0] and batcher.figures.rows:
+            raise RuntimeError("planted: out of memory")
+        move(self, *asked)
+
+    with patch.object(row_cache._Layer, "move", fails):
+        first = submit(batcher, Job(PROMPTS[2][:1], max_new_tokens=40, stop_ids=()))
+        first.next()
+        longer = submit(batcher, Job(tuple([5, 9] * 25), max_new_tokens=2, stop_ids=()))
+        assert longer.last().finish == first.last().finish == "failed"
+    job = Job(PROMPTS[0], max_new_tokens=5, stop_ids=())
+    assert submit(batcher, job).ids == model.generate(list(job.ids), max_new_tokens=5).ids[0]

@@ -107,6 +107,7 @@ class RunningBatch:
         """
         if not self.lanes:
             self._take_hooks_off()
+            self._cache.clear()
             self._hooks.enter_context(eval_mode(self._network.module))
         batch = build_batch(self._network, [lane.row for lane in lanes])
         cache = Cache(layers=[_layer() for _ in range(self._network.n_blocks)])

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
+from rheostat.base.errors import InternalError
+
 _MORE_COLUMNS = 64
 
 
@@ -35,6 +37,8 @@ class RowCache:
         """The first column that any row uses."""
         self.end = 0
         """The column of the next token."""
+        self._half_done = False
+        """Whether rows were being moved or added when something failed: blocks then hold different columns."""
 
     @property
     def n_rows(self) -> int:
@@ -42,7 +46,12 @@ class RowCache:
         return len(self._starts)
 
     def for_a_step(self) -> tuple[Cache, Tensor]:
-        """Return the cache for a pass of one new token per row, and the attention mask (row, column) of that pass."""
+        """Return the cache for a pass of one new token per row, and the attention mask (row, column) of that pass.
+
+        Raises:
+            InternalError: an earlier change failed half way, as when memory ran out.
+        """
+        self._check()
         if self.end == self.n_columns:
             self._move(self.begin, self.end - self.begin + 1 + _MORE_COLUMNS)
         return Cache(layers=[*self._layers]), self._mask[: self.n_rows, self.begin : self.end + 1]
@@ -57,7 +66,11 @@ class RowCache:
         Args:
             filled: keys and values (row, head, column, d_head) per layer.
             lengths: tokens per row.
+
+        Raises:
+            InternalError: an earlier change failed half way, as when memory ran out.
         """
+        self._check()
         longest = max(lengths)
         if not self._starts:
             self.begin = self.end = 0
@@ -65,6 +78,7 @@ class RowCache:
             more = max(0, longest - (self.end - self.begin))  # room on the left
             self._move(self.begin - more, self.end - self.begin + more + _MORE_COLUMNS)
         first, n = self.n_rows, len(lengths)
+        self._half_done = True
         for layer, one in zip(self._layers, filled.layers, strict=True):
             assert isinstance(one, DynamicLayer)
             layer.add(one.keys, one.values, lengths)
@@ -73,6 +87,7 @@ class RowCache:
             self._starts.append(self.end - length)
             self._mask[row, self.end - length :] = 1
         self.begin = min(self._starts)
+        self._half_done = False
 
     def drop(self, row: int) -> None:
         """Let a row go; the last row takes its place."""
@@ -88,6 +103,7 @@ class RowCache:
     def clear(self) -> None:
         """Let all rows go, and their memory."""
         self._starts.clear()
+        self._half_done = False
         self.begin = self.end = self.n_columns = 0
         self._mask = self._mask[:, :0]
         for layer in self._layers:
@@ -96,6 +112,7 @@ class RowCache:
     def _move(self, start: int, n_columns: int) -> None:
         """Put columns from `start` on (below 0: with room before them) at the beginning of buffers of another size."""
         shift = -start
+        self._half_done = True
         for layer in self._layers:
             layer.move(self.begin, self.end, shift, n_columns)
         mask = self._mask.new_zeros(self.max_rows, n_columns)
@@ -104,6 +121,11 @@ class RowCache:
             mask[row, one:] = 1
         self._mask, self.n_columns = mask, n_columns
         self.begin, self.end = self.begin + shift, self.end + shift
+        self._half_done = False
+
+    def _check(self) -> None:
+        if self._half_done:
+            raise InternalError("the keys and values of the running rows were lost; they cannot go on.")
 
 
 class _Layer(DynamicLayer):

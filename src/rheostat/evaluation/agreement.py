@@ -6,6 +6,7 @@ says which impairment and draw were asked for.
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,8 @@ def compare_logs(content: Mapping[str, Any], lines: Sequence[Mapping[str, Any]])
     """
     log = _Log(lines)
     wrong = [log.contradicts(answer) for answer in content["answers"]]
+    named = Counter((answer["receipt"] or {}).get("line") for answer in content["answers"])
+    twice = [f"{n} answers name line {line} of the log" for line, n in named.items() if n > 1 and line is not None]
     refusals = [one for one in content["refusals"] if one["code"] in BELOW_FLOOR]
     unknown = [
         f"the refusal of impairment {one['level']:g} at {one['at']} is not in the log"
@@ -60,7 +63,7 @@ def compare_logs(content: Mapping[str, Any], lines: Sequence[Mapping[str, Any]])
     return Agreement(
         n_answers=wrong.count(None),
         n_refusals=len(refusals) - len(unknown),
-        differing=(*(one for one in wrong if one), *unknown),
+        differing=(*(one for one in wrong if one), *twice, *unknown),
         only_log=tuple(n for n in left if n not in known),
     )
 

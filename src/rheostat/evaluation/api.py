@@ -170,7 +170,7 @@ def _checked(url: str, *, allow_http: bool) -> tuple[str, bool]:
         host, _ = parts.hostname or "", parts.port
     except ValueError:
         host, parts = "", urlsplit("")
-    if parts.scheme not in ("http", "https") or not host or parts.username or parts.query or parts.fragment:
+    if parts.scheme not in ("http", "https") or not host or "@" in parts.netloc or parts.query or parts.fragment:
         raise BadArgument(f"{url!r} is no URL of an API. Write it as http://127.0.0.1:8000 or https://api.example.org.")
     near = host == "localhost" or _is_loopback(host)
     if parts.scheme == "http" and not near and not allow_http:

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from rheostat import __version__
-from rheostat.base.errors import InternalError, RheostatError
+from rheostat.base.errors import FileNotUsable, InternalError, RheostatError
 from rheostat.serve.answers import refused
 from rheostat.serve.gate import Gate
 from rheostat.serve.page import page_routes
@@ -56,7 +56,10 @@ def make_app(service: Service) -> FastAPI:
 
 def _on_refusal(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RheostatError)
-    if isinstance(error, InternalError):
+    if isinstance(error, FileNotUsable):  # a file of the server's; where it lies is the operator's affair
+        _log.error("FileNotUsable: %s", error)
+        error = InternalError("the server cannot use one of its files; its operator finds it in the log.")
+    elif isinstance(error, InternalError):
         _log.error("InternalError: %s", error)
     return refused(error)
 

@@ -194,7 +194,7 @@ class Batcher:
     def _work(self) -> None:
         try:
             while self._wait():
-                while self._calls:
+                if self._calls:  # one between two steps: however many come, texts are written
                     self._calls.popleft()()
                 self._drop_cancelled()
                 self._admit()

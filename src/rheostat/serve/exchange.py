@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import logging
 import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,15 +19,15 @@ from starlette.concurrency import run_in_threadpool
 from rheostat.base.errors import Closing, FileNotUsable, InternalError, QueueFull, RheostatError
 from rheostat.engine.receipt import Receipt
 from rheostat.serve.batcher import Ticket
-from rheostat.serve.floors import check_impairment
 from rheostat.serve.job import Written
 from rheostat.serve.keys import Key
 from rheostat.serve.limits import Slot
-from rheostat.serve.question import Question
-from rheostat.serve.refusals import Busy, Ending, NotRecorded, TookTooLong, UnknownKey
+from rheostat.serve.question import Question, check_still
+from rheostat.serve.refusals import Busy, Ending, NotRecorded, TookTooLong
 from rheostat.serve.service import Service
 from rheostat.serve.text_stream import TextStream
 
+_log = logging.getLogger("rheostat")
 LOOK = 0.25
 """Seconds after which a silent exchange looks whether its key was revoked or its client has left."""
 
@@ -105,7 +106,7 @@ class Exchange:
         """Yield what is written, text by text, until every text has ended.
 
         Raises:
-            UnknownKey, BelowFloor: the key was revoked, or its floor raised, meanwhile.
+            UnknownKey, BelowFloor, NotGranted: the key was revoked, or may not ask this any more.
             TookTooLong: the time is up.
             ClientLeft: `is_gone` said so.
             InternalError: a text could not be computed.
@@ -135,8 +136,10 @@ class Exchange:
         """Record the end, free everything, and return the receipt: what was done, its hash, and its line in the log.
 
         Raises:
+            UnknownKey, BelowFloor, NotGranted: the key was revoked, or may not ask this any more.
             NotRecorded
         """
+        self._check_key()
         receipt = self.receipt()
         place = await self.close(receipt)
         assert place is not None
@@ -215,6 +218,7 @@ class Exchange:
         if written.finish == "failed":
             if isinstance(written.error, RheostatError):
                 raise written.error
+            _log.error("a text could not be computed", exc_info=written.error)
             raise InternalError("the text could not be computed.") from written.error
         if written.receipt is not None:
             self._receipts[index] = _summary(written.receipt)
@@ -233,10 +237,7 @@ class Exchange:
         return Piece(index, new, written.id, written.logprob, written.top_logprobs, finish)
 
     def _check_key(self) -> None:
-        key = self._service.book.get(self._key.id)
-        if key.revoked:
-            raise UnknownKey("the key was revoked.")
-        check_impairment(key, self.question.impairment, default="none")
+        check_still(self._service.book.get(self._key.id), self.question)
 
 
 async def record(service: Service, event: str, **content: object) -> dict[str, Any]:

@@ -68,13 +68,22 @@ def check_edits(network: Network, key: Key, plan: Plan) -> None:
         NotGranted
         SiteNotFound, SiteNotOffered
     """
-    if plan and key.floor > 0:
+    check_no_edits(key, len(plan))
+    for edit in plan:
+        check_sites(network, key, edit.site)
+
+
+def check_no_edits(key: Key, n_edits: int) -> None:
+    """Refuse any edit where there is a floor.
+
+    Raises:
+        NotGranted
+    """
+    if n_edits and key.floor > 0:
         raise NotGranted(
             f"the key {key.id} has a floor of {key.floor!r}, and edits could undo an impairment; with a floor "
             "above 0 there are none. Leave out edits and steering."
         )
-    for edit in plan:
-        check_sites(network, key, edit.site)
 
 
 def check_sites(network: Network, key: Key, asked: SiteLike) -> None:

@@ -161,21 +161,20 @@ class KeyBook:
         self._do("UPDATE keys SET revoked = coalesce(revoked, ?) WHERE id = ?", _now(), key_id)
         return self.get(key_id)
 
-    def reserve(self, key: Key, n_tokens: int) -> bool:
-        """Count tokens of today, and say whether the key may have them; otherwise none is counted."""
+    def reserve(self, key: Key, n_tokens: int) -> str | None:
+        """Count tokens of today, and return the day; None where the key may not have them, and none is counted."""
         day = _now()[:10]
         self._do("INSERT OR IGNORE INTO usage VALUES (?, ?, 0)", key.id, day)
-        return self._do(
+        n_counted = self._do(
             "UPDATE usage SET tokens = tokens + ?1 WHERE key = ?2 AND day = ?3 AND tokens + ?1 <= ?4",
             n_tokens, key.id, day, key.tokens_per_day,
-        ) == 1  # fmt: skip
+        )  # fmt: skip
+        return day if n_counted else None
 
-    def give_back(self, key: Key, n_tokens: int) -> None:
-        """Take back tokens that were reserved and not used."""
+    def give_back(self, key: Key, n_tokens: int, day: str) -> None:
+        """Take back tokens that were reserved on a day and not used."""
         if n_tokens:
-            self._do(
-                "UPDATE usage SET tokens = max(0, tokens - ?) WHERE key = ? AND day = ?", n_tokens, key.id, _now()[:10]
-            )
+            self._do("UPDATE usage SET tokens = max(0, tokens - ?) WHERE key = ? AND day = ?", n_tokens, key.id, day)
 
     def used_today(self, key: Key) -> int:
         """Return how many tokens of today are counted."""

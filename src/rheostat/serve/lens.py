@@ -11,13 +11,13 @@ from rheostat.lenses.reading import POINTS, Reading, read
 from rheostat.serve.floors import check_sites
 from rheostat.serve.keys import Key
 from rheostat.serve.protocol import LensRequest
-from rheostat.serve.question import Question, check_model, dialled
-from rheostat.serve.refusals import NotGranted
+from rheostat.serve.question import Question, check_activations, check_model, check_prompts, dialled
+from rheostat.serve.refusals import TookTooLong
 from rheostat.serve.service import Service
 from rheostat.sites.positions import Positions
 
 MAX_ROWS = 20_000
-"""Of one answer: blocks × points × positions × tokens."""
+"""Of one answer: blocks × points × positions × (likeliest and tracked) tokens."""
 
 
 def lens_question(service: Service, key: Key, asked: LensRequest) -> Question:
@@ -27,15 +27,16 @@ def lens_question(service: Service, key: Key, asked: LensRequest) -> Question:
         Refusal, or another RheostatError: why it is not answered.
     """
     check_model(service.network, asked.model)
-    if not key.activations:
-        raise NotGranted(f"the key {key.id} may not see activations, and the lens shows what they decode to.")
+    check_activations(key)
     for point in points(service, asked):
         check_sites(service.network, key, f"blocks.*.{point}")
     row = service.network.row(asked.prompt)
-    n_rows = len(where(asked).in_prompt(row)) * service.network.n_blocks * len(points(service, asked)) * asked.k
+    check_prompts(service, [row])
+    n_places = len(where(asked).in_prompt(row)) * service.network.n_blocks * len(points(service, asked))
+    n_rows = n_places * (asked.k + len(asked.track))
     if n_rows > MAX_ROWS:
         raise BadArgument(
-            f"the answer would have {n_rows} rows: at most {MAX_ROWS}. Ask for fewer positions, or less k."
+            f"the answer would have {n_rows} rows: at most {MAX_ROWS}. Ask for fewer positions, less k or track."
         )
     impairment, user, plans = dialled(service, key, asked, [row])
     return Question("lens", impairment, asked.draw, (row,), plans, len(user))
@@ -45,6 +46,7 @@ def lens_content(service: Service, key: Key, asked: LensRequest, question: Quest
     """Compute what the lens reads, between steps of the batch; probabilities only for keys that may see them.
 
     Raises:
+        TookTooLong: the thread that computes did not come to it in time.
         NotOneToken, SiteNotOffered, …
     """
     given = asked.points if asked.points is None else tuple(asked.points)
@@ -60,7 +62,12 @@ def lens_content(service: Service, key: Key, asked: LensRequest, question: Quest
             edits=question.plans[0],
         )
 
-    reading = service.batcher.call(look).result()
+    seconds, coming = service.settings.limits.seconds, service.batcher.call(look)
+    try:
+        reading = coming.result(seconds)
+    except TimeoutError as error:
+        coming.cancel()
+        raise TookTooLong(f"the answer took longer than {seconds:g} s.") from error
     columns = ["block", "point", "position", "token", "rank", *(["probability"] if key.logits else [])]
     return {
         "tokens": list(reading.row_tokens),

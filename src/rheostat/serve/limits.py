@@ -54,35 +54,37 @@ class Limiter:
                 raise OverLimit(
                     f"the key {key.id} has {key.concurrency} requests running, as many as it may. Wait for one.", 1
                 )
-            if not self._book.reserve(key, n_tokens):
+            day = self._book.reserve(key, n_tokens)
+            if day is None:
                 raise OverLimit(
                     f"{n_tokens} more tokens would exceed the {key.tokens_per_day} that the key {key.id} may use on "
                     "one day (UTC). Ask for fewer (max_tokens), or tomorrow.",
                     3600,
                 )
             self._running[key.id] += 1
-        return Slot(self, key, n_tokens)
+        return Slot(self, key, n_tokens, day)
 
-    def release(self, key: Key, n_unused: int) -> None:
-        """End a request, and give back the tokens that it did not use."""
+    def release(self, key: Key, n_unused: int, day: str) -> None:
+        """End a request, and give back the tokens that it did not use to the day from which they were taken."""
         with self._lock:
             self._running[key.id] -= 1
             if not self._running[key.id]:
                 del self._running[key.id]
-            self._book.give_back(key, n_unused)
+            self._book.give_back(key, n_unused, day)
 
 
 class Slot:
     """One running request."""
 
-    def __init__(self, limiter: Limiter, key: Key, n_tokens: int) -> None:
+    def __init__(self, limiter: Limiter, key: Key, n_tokens: int, day: str) -> None:
         self._limiter = limiter
         self._key = key
         self._n_tokens = n_tokens
+        self._day = day
         self._open = True
 
     def release(self, n_used: int) -> None:
         """End the request; a second time does nothing."""
         if self._open:
             self._open = False
-            self._limiter.release(self._key, max(0, self._n_tokens - n_used))
+            self._limiter.release(self._key, max(0, self._n_tokens - n_used), self._day)

@@ -66,10 +66,12 @@ def read_curves(folder: Path) -> list[dict[str, Any]]:
     for path in sorted([*folder.glob("*.json"), *folder.glob("*/record.json")])[:MOST_RECORDS]:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))["content"] if _is_small(path) else {}
-            shown = {name: content[name] for name in SHOWN}
-        except (OSError, ValueError, KeyError, TypeError):
+            named = {"name": path.stem if path.name != "record.json" else path.parent.name}
+            shown = named | {name: content[name] for name in SHOWN}
+            json.dumps(shown, allow_nan=False, ensure_ascii=False).encode()  # what cannot be sent is no record either
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue
-        found.append({"name": path.stem if path.name != "record.json" else path.parent.name, **shown})
+        found.append(shown)
     return found
 
 

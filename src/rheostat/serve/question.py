@@ -6,17 +6,17 @@ from typing import Any
 
 import jinja2
 
-from rheostat.base.errors import BadArgument
+from rheostat.base.errors import BadArgument, PromptTooLong
 from rheostat.edit.plan import Plan
 from rheostat.engine.forward import bind
 from rheostat.models.network import Network
 from rheostat.models.tokens import Prompt, Row
-from rheostat.serve.floors import check_draw, check_edits, check_impairment
+from rheostat.serve.floors import check_draw, check_edits, check_endpoint, check_impairment, check_no_edits
 from rheostat.serve.job import Job
 from rheostat.serve.keys import Key
 from rheostat.serve.plans import asked_plan, served_plan
 from rheostat.serve.protocol import ChatRequest, CompletionRequest, Dialled, Message
-from rheostat.serve.refusals import NotGranted, UnknownModel
+from rheostat.serve.refusals import NotGranted, UnknownKey, UnknownModel
 from rheostat.serve.service import Service
 
 
@@ -91,6 +91,44 @@ def dialled(service: Service, key: Key, asked: Dialled, rows: Sequence[Row]) -> 
     return impairment, user, tuple(plans)
 
 
+def check_still(key: Key, question: Question) -> None:
+    """Refuse to go on with what a key that was changed meanwhile may not ask any more; its sites are not looked at.
+
+    Raises:
+        UnknownKey, BelowFloor, NotGranted
+    """
+    if key.revoked:
+        raise UnknownKey("the key was revoked.")
+    check_endpoint(key, question.endpoint)
+    check_impairment(key, question.impairment, default="none")
+    check_draw(key, question.draw)
+    check_no_edits(key, question.n_edits)
+    if question.n_logprobs is not None:
+        check_logits(key)
+    if question.endpoint == "lens":
+        check_activations(key)
+
+
+def check_logits(key: Key) -> None:
+    """Refuse probabilities that were not granted.
+
+    Raises:
+        NotGranted
+    """
+    if not key.logits:
+        raise NotGranted(f"the key {key.id} may not see probabilities. Leave out logprobs.")
+
+
+def check_activations(key: Key) -> None:
+    """Refuse what activations decode to, where that was not granted.
+
+    Raises:
+        NotGranted
+    """
+    if not key.activations:
+        raise NotGranted(f"the key {key.id} may not see activations, and the lens shows what they decode to.")
+
+
 def check_model(network: Network, asked: str) -> None:
     """Refuse a request for another model.
 
@@ -129,8 +167,9 @@ def _written(
 ) -> Question:
     n_choices = asked.n or 1
     _check_size(service, len(rows) * n_choices, n_tokens)
-    if n_logprobs is not None and not key.logits:
-        raise NotGranted(f"the key {key.id} may not see probabilities. Leave out logprobs.")
+    check_prompts(service, rows)
+    if n_logprobs is not None:
+        check_logits(key)
     impairment, user, plans = dialled(service, key, asked, rows)
     temperature = asked.temperature or None
     jobs = []
@@ -156,6 +195,17 @@ def _written(
     return Question(
         endpoint, impairment, asked.draw, tuple(rows), plans, len(user), tuple(jobs), asked.stops, n_logprobs
     )
+
+
+def check_prompts(service: Service, rows: Sequence[Row]) -> None:
+    """Refuse prompts that are longer than this server reads.
+
+    Raises:
+        PromptTooLong
+    """
+    most, longest = service.settings.limits.prompt_tokens, max(map(len, rows))
+    if longest > most:
+        raise PromptTooLong(f"the prompt has {longest} tokens; this server reads {most}.")
 
 
 def _check_size(service: Service, n_texts: int, n_tokens: int) -> None:

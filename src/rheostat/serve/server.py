@@ -8,6 +8,7 @@ import uvicorn
 
 from rheostat.models.network import Network
 from rheostat.serve.app import make_app
+from rheostat.serve.connection import connection
 from rheostat.serve.service import open_service
 from rheostat.serve.settings import Settings
 
@@ -37,6 +38,7 @@ def make_server(network: Network, settings: Settings) -> uvicorn.Server:
             make_app(service),
             host=settings.host,
             port=settings.port,
+            http=connection(limits.body_seconds),
             ssl_certfile=str(tls.certificate) if tls else None,
             ssl_keyfile=str(tls.private_key) if tls else None,
             access_log=False,

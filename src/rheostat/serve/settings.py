@@ -43,6 +43,9 @@ class Limits(_Section):
     """Texts that are written at the same time."""
     waiting: int = Field(default=64, ge=1, le=65536)
     """Texts that wait for a row; one more is refused."""
+    prompt_tokens: int = Field(default=2048, ge=1)
+    """Tokens of one prompt. While it is read nobody writes, and the keys and values of all rows get as much room as the
+    longest text has."""
     tokens: int = Field(default=1024, ge=1)
     """Tokens that one text may ask for."""
     texts: int = Field(default=16, ge=1, le=1024)

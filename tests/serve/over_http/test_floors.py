@@ -218,6 +218,23 @@ def test_repeating_a_request_shows_the_same_draw_and_another_draw_is_another(ser
     assert answer(key=served.key(FLOOR, logits=True)) != answer()
 
 
+def test_the_same_tokens_are_one_draw_and_a_written_token_given_in_the_prompt_is_another(served):
+    """What docs/serving.md warns of; without an impairment a written token is what it is in the prompt."""
+    key = served.key(0.0, logits=True)
+    ids = list(served.model.encode(PROMPT))
+
+    def chances(prompt, level, n):
+        asked = {"prompt": prompt, "impairment": level, "max_tokens": n, "logprobs": 0}
+        shown = served.post("/v1/completions", key, **asked).json()["choices"][0]["logprobs"]
+        return shown["tokens"], shown["token_logprobs"]
+
+    for level in (0.0, FLOOR):
+        words, likely = chances(PROMPT, level, 2)
+        assert chances(ids, level, 2) == (words, pytest.approx(likely, abs=1e-4))
+        (word,), (chance,) = chances([*ids, served.model.token_id(words[0])], level, 1)
+        assert ((word, chance) == (words[1], pytest.approx(likely[1], abs=1e-4))) == (level == 0)
+
+
 def test_a_seed_depends_on_key_prompt_draw_and_secret_alone():
     draws = Draws(bytes(32))
     seeds = [

@@ -2,13 +2,16 @@
 
 import json
 import logging
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import openai
 import pytest
 
 from rheostat.base.errors import BadArgument, KeyNotFound
+from rheostat.serve import keys
 from rheostat.serve.audit import read_log
 from rheostat.serve.keys import Grants, KeyBook
 from rheostat.serve.limits import Limiter
@@ -151,3 +154,69 @@ def test_a_key_can_see_what_it_may(served):
     own = served.get("/v1/key", text).json()
     assert (own["floor"], own["draws"], own["tokens_used_today"]) == (0.25, 3, 0)
     assert text not in json.dumps(own)
+
+
+CHANGES = {
+    "edits where a floor is set": (
+        {"impairment": 1.0, "edits": [{"edit": "scale", "site": "embed", "factor": 2.0}]},
+        {"floor": 0.5},
+        "edits could undo",
+    ),
+    "an endpoint": ({}, {"endpoints": ("chat",)}, "may not ask the endpoint"),
+    "probabilities": ({"logprobs": 1}, {"logits": False}, "may not see probabilities"),
+    "a draw": ({"draw": 1}, {"draws": 1}, "granted draws 0 to 0"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_is_taken_away_ends_in_the_middle_of_a_stream(served, name):
+    fields, change, message = CHANGES[name]
+    text = served.key(0.0, sites=("*",), logits=True, draws=2)
+    client = openai.OpenAI(api_key=text, base_url=f"{served.url}/v1", max_retries=0)
+    stream = client.completions.create(model="toy", prompt="w5", max_tokens=60, stream=True, extra_body=fields)
+    next(stream)
+    held = hold(served)
+    served.book.change(text.split("-")[1], **change)
+    held.set()
+    with pytest.raises(openai.APIError, match=message):
+        slow(stream)
+    assert served.idle()
+
+
+@pytest.mark.parametrize(
+    ("change", "status"), [({"floor": 0.5}, 403), ({"activations": False}, 403), (None, 401), ({"rate": 999}, 200)]
+)
+def test_a_lens_that_was_asked_before_a_key_lost_it_is_not_answered(served, change, status):
+    text = served.key(0.0, endpoints=("lens",), sites=("*",), activations=True)
+    held = hold(served)
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(served.post, "/v1/lens", text, prompt=PROMPT, impairment=0.2, k=1)
+        while not served.service.limiter.running and not coming.done():
+            time.sleep(0.01)
+        if change is None:
+            served.book.revoke(text.split("-")[1])
+        else:
+            served.book.change(text.split("-")[1], **change)
+        held.set()
+        assert coming.result().status_code == status
+    assert served.idle()
+
+
+def hold(served) -> threading.Event:
+    """Let the thread that computes wait, and return what lets it go on."""
+    held = threading.Event()
+    served.service.batcher.call(lambda: held.wait(60))
+    return held
+
+
+def test_what_is_given_back_goes_to_the_day_from_which_it_was_taken(book, monkeypatch):
+    key, _ = book.create(Grants(name="a", floor=0.0, tokens_per_day=100))
+    limiter, today = Limiter(book), ["2030-01-01"]
+    monkeypatch.setattr(keys, "_now", lambda: f"{today[0]}T23:59")
+    slot = limiter.admit(key, 90)
+    today[0] = "2030-01-02"
+    limiter.admit(key, 50).release(50)
+    slot.release(5)
+    assert book.used_today(key) == 50
+    today[0] = "2030-01-01"
+    assert book.used_today(key) == 5

@@ -41,6 +41,9 @@ def records(tmp_path: Path) -> Path:
     (folder / "first" / "record.json").write_text(json.dumps({"content": content, "signature": {}}))
     (folder / "none.json").write_text("[]")
     (folder / "broken.json").write_text("{")
+    for name, value in {"nan": "NaN", "huge": "1e999", "odd": '"\\ud800"', "deep": "[" * 10**5 + "]" * 10**5}.items():
+        text = json.dumps({"content": content}).replace('"toy"', value)
+        (folder / f"{name}.json").write_text(text)
     return folder
 
 

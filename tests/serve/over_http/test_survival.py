@@ -3,11 +3,16 @@
 import http.client
 import json
 import socket
+import threading
+from unittest.mock import Mock
 
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 
+from rheostat.base.errors import FileNotUsable
+from rheostat.engine.continuous import RunningBatch
+from rheostat.serve import lens
 from rheostat.serve.audit import read_log, verify
 from rheostat.serve.secret import read_secret
 
@@ -199,3 +204,73 @@ def test_requests_made_from_the_openapi_meet_no_5xx(served):
         quick(given(operation.ok().as_strategy())(ask))()
     assert {200, 400} <= statuses
     assert served.idle()
+
+
+def test_a_prompt_longer_than_the_server_reads_is_refused_everywhere(serving):
+    with serving(limits={"prompt_tokens": 8}) as own:
+        key = own.key(0.0, endpoints=("completions", "chat", "lens"), sites=("*",), activations=True)
+        words = " ".join(["w5"] * 9)
+        seen = [
+            own.post("/v1/completions", key, prompt=words, max_tokens=1),
+            own.post("/v1/completions", key, prompt=[[5], [5] * 9], max_tokens=1),
+            own.post("/v1/chat/completions", key, messages=[{"role": "user", "content": words}], max_tokens=1),
+            own.post("/v1/lens", key, prompt=words),
+        ]
+        assert [(one.status_code, one.json()["error"]["code"]) for one in seen] == [(400, "PromptTooLong")] * 4
+        assert own.post("/v1/completions", key, prompt=words[:23], max_tokens=1).status_code == 200
+
+
+def test_tracked_tokens_count_among_the_rows_of_a_lens(served, monkeypatch):
+    key = served.key(0.0, endpoints=("lens",), sites=("*",), activations=True)
+    asked = {"prompt": PROMPT, "k": 1, "positions": "all"}
+    n_rows = len(served.post("/v1/lens", key, **asked).json()["rows"])
+    monkeypatch.setattr(lens, "MAX_ROWS", 2 * n_rows)
+    assert served.post("/v1/lens", key, **asked, track=[" w5"]).status_code == 200
+    refused = served.post("/v1/lens", key, **asked, track=[" w5", " w6"])
+    assert refused.status_code == 400 and f"{3 * n_rows} rows" in refused.json()["error"]["message"]
+
+
+def test_a_lens_that_is_not_come_to_in_time_is_ended(serving):
+    with serving(limits={"seconds": 0.3}) as own:
+        key, held = own.key(0.0, endpoints=("lens",), sites=("*",), activations=True), threading.Event()
+        own.service.batcher.call(lambda: held.wait(60))
+        late = own.post("/v1/lens", key, prompt=PROMPT)
+        held.set()
+        assert (late.status_code, late.json()["error"]["code"]) == (408, "timeout")
+        assert own.idle()
+
+
+@pytest.mark.parametrize(
+    ("before", "said"), [("", ""), ("", "GET /hea"), ("GET /health HTTP/1.1\r\nHost: x\r\n\r\n", "GET /hea")]
+)
+def test_a_connection_on_which_no_request_arrives_is_closed(serving, before, said):
+    """A head that trickles in is none; what was asked before is answered."""
+    with serving(limits={"body_seconds": 0.5}) as own:
+        connection = socket.create_connection(("127.0.0.1", own.settings.port), timeout=20)
+        connection.sendall(before.encode())
+        seen = connection.recv(4096) if before else b""
+        connection.sendall(said.encode())
+        assert seen.startswith(b"HTTP/1.1 200") == bool(before)
+        while connection.recv(4096):
+            pass
+        connection.close()
+        stream = open_stream(own, own.key(0.0), 40)  # one that is answered is not
+        stream.close()
+
+
+def test_a_file_that_cannot_be_used_is_named_to_the_operator_alone(serving, monkeypatch, caplog):
+    with serving() as own:
+        error = FileNotUsable("the keys /home/owner/keys.sqlite cannot be used (disk I/O error).")
+        monkeypatch.setattr(own.service.book, "reserve", Mock(side_effect=error))
+        refused = own.post("/v1/completions", own.key(0.0), prompt="w5")
+    assert refused.status_code == 500 and "/home" not in refused.text
+    assert "/home/owner/keys.sqlite" in caplog.text
+
+
+def test_why_a_text_could_not_be_computed_stands_in_the_log(serving, monkeypatch, caplog):
+    with serving() as own:
+        monkeypatch.setattr(RunningBatch, "step", Mock(side_effect=ArithmeticError("planted")))
+        key, asked = own.key(0.0), {"prompt": "w5", "max_tokens": 5}
+        answers = [own.post("/v1/completions", key, **asked, stream=stream).text for stream in (False, True)]
+    assert "planted" not in "".join(answers) and all("could not be computed" in text for text in answers)
+    assert caplog.text.count("ArithmeticError: planted") == 2
