@@ -51,6 +51,7 @@ def test_a_thousand_identical_requests_recover_no_more_than_one_does(served):
     assert len({answers[draw].json()["choices"][0]["logprobs"]["token_logprobs"][0] for draw in (0, 1)}) == 2
 
 
+@pytest.mark.slow
 def test_a_vote_over_independent_draws_would_recover_more(served):
     """The control: noise that repeating drew anew would be averaged away."""
     key = served.key(logits=True, draws=N_DRAWS)
