@@ -39,7 +39,15 @@ from rheostat.studies.vector_arithmetic.fact_versions import (
     Version,
     versions,
 )
-from rheostat.studies.vector_arithmetic.questions import CAPITALS, IN, Asked, rivals, usable
+from rheostat.studies.vector_arithmetic.questions import (
+    CAPITALS,
+    IN,
+    Asked,
+    is_regular_past,
+    rivals,
+    usable,
+    with_states,
+)
 from rheostat.studies.vector_arithmetic.reading import ATTENTION, MID, MLP, POST, by_block, lens_ranks
 from rheostat.studies.vector_arithmetic.updates import (
     ADDED,
@@ -313,6 +321,19 @@ def test_a_rival_has_another_answer() -> None:
     assert rivals(listed[:2]) == listed[:2]
 
 
+def test_a_past_tense_is_regular_by_its_form_not_by_its_ending() -> None:
+    assert all(is_regular_past(Pair(*one)) for one in (("walk", "walked"), ("bake", "baked"), ("cry", "cried")))
+    assert is_regular_past(Pair("stop", "stopped"))
+    assert not any(is_regular_past(Pair(*one)) for one in (("lead", "led"), ("feed", "fed"), ("go", "went")))
+
+
+def test_a_name_of_a_country_and_a_state_is_not_asked() -> None:
+    names = [one.question for one in with_states([Pair("Georgia", "Tbilisi"), Pair("France", "Paris")])]
+    assert names[0] == "France"
+    assert "Texas" in names
+    assert "Georgia" not in names
+
+
 def test_the_rival_rank_is_a_rank_with_a_column_of_its_own() -> None:
     model = load_toy("gpt2")
     table = model.sweep(["w5 w6"], [()], [rh.Rank([7]), RivalRank([7])], progress=False)
@@ -383,8 +404,8 @@ def spelling_tokenizer() -> PreTrainedTokenizerFast:
 
 def test_versions_of_a_fact_ask_the_same_and_differ_in_what_the_context_says() -> None:
     model = rh.load(load_toy("gpt2").module, tokenizer=spelling_tokenizer())
-    listed = versions(model, 12, 0)
-    assert [one.version for one in listed] == [*VERSIONS] * 12
+    listed = versions(model, 40, 0)
+    assert [one.version for one in listed] == [*VERSIONS] * 40
     assert {one.relation for one in listed} == set(ASKING)
     for known, copied, wrong in zip(listed[::3], listed[1::3], listed[2::3], strict=True):
         assert copied.prompt.endswith(known.prompt)
@@ -394,6 +415,7 @@ def test_versions_of_a_fact_ask_the_same_and_differ_in_what_the_context_says() -
         asked = known.prompt.split("\n")[-2]
         assert known.subject in asked
         assert answer not in known.prompt
+        assert other not in known.prompt
         assert answer in copied.prompt
         assert other in wrong.prompt.split("\n")[0]
         assert answer not in wrong.prompt

@@ -57,7 +57,8 @@ def versions(network: Network, limit: int, seed: int) -> list[Version]:
     for number, (relation, place) in enumerate(chosen[:limit]):
         pair = facts[relation][place]
         others = _others(network, facts[relation], pair)
-        shown, wrong = (others[one] for one in rng.permutation(len(others))[:2])
+        shown, *rest = (others[one] for one in rng.permutation(len(others)))
+        wrong = _others(network, rest, shown)[0]
         found += _versions(network, number, relation, pair, shown, wrong.answer)
     return found
 

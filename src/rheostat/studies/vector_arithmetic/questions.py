@@ -29,10 +29,16 @@ def _of_animals_and_colours(pair: Pair) -> bool:
     return pair.question in COLOURS or pair.question in ANIMALS
 
 
+def is_regular_past(pair: Pair) -> bool:
+    """Tell whether a past tense is formed by the rules; "led" of "lead" ends like one and is none."""
+    verb = pair.question
+    return pair.answer in {verb + "ed", verb + "d", verb[:-1] + "ied", verb + verb[-1] + "ed"}
+
+
 INSIDE: dict[str, Callable[[Pair], bool]] = {
     CAPITALS: lambda pair: pair.question not in STATE_CAPITALS,
     "capitalise": _of_animals_and_colours,
-    "past-tense": lambda pair: pair.answer.endswith("ed"),
+    "past-tense": is_regular_past,
     "plural": lambda pair: pair.answer == pair.question + "s",
 }
 """Task → which of its pairs updates are extracted from: countries, animals and colours, regular verbs and nouns."""
@@ -72,7 +78,7 @@ def questions(network: Network, seed: int) -> dict[str, Questions]:
     for task, style in WORDINGS.items():
         pairs = list(pair_task(task).pairs)
         if task == CAPITALS:
-            pairs += [Pair(*pair) for pair in STATE_CAPITALS.items() if pair[0] not in {one.question for one in pairs}]
+            pairs = with_states(pairs)
         pairs = [pairs[place] for place in np.random.default_rng(seed).permutation(len(pairs))]
         inside = [pair for pair in pairs if INSIDE[task](pair) and usable(network, pair)]
         outside = [pair for pair in pairs if not INSIDE[task](pair) and usable(network, pair)]
@@ -83,6 +89,13 @@ def questions(network: Network, seed: int) -> dict[str, Questions]:
             tuple(asked(network, task, pair, style, shown) for pair in outside),
         )
     return found
+
+
+def with_states(countries: Sequence[Pair]) -> list[Pair]:
+    """Return the capitals of countries and of states, without names that both bear: Georgia has two capitals."""
+    states = [Pair(*pair) for pair in STATE_CAPITALS.items()]
+    both = {one.question for one in countries} & {one.question for one in states}
+    return [pair for pair in (*countries, *states) if pair.question not in both]
 
 
 def usable(network: Network, pair: Pair) -> bool:
