@@ -12,7 +12,18 @@ import torch
 import rheostat as rh
 from rheostat.directions.task_vector import Demonstrations
 from rheostat.studies.study import Context
-from rheostat.studies.task_vectors import answers, clusters, conflict, depth, meaning, measured, setup, solving, study
+from rheostat.studies.task_vectors import (
+    answers,
+    clusters,
+    conflict,
+    depth,
+    meaning,
+    measured,
+    prompt_form,
+    setup,
+    solving,
+    study,
+)
 from rheostat.studies.task_vectors.answers import (
     BASELINE,
     DEV,
@@ -26,6 +37,7 @@ from rheostat.studies.task_vectors.answers import (
 )
 from rheostat.studies.task_vectors.measured import Measured
 from rheostat.studies.task_vectors.setup import Asked, Vectors, pools
+from rheostat.tasks.format import PromptFormat
 from rheostat.tasks.pairs import Pair
 from tests.contract.conftest import load_toy
 
@@ -74,7 +86,9 @@ def planted(rates: Mapping[str, float], *, peak: int = 6, seed: int = 0) -> Meas
     vectors = Vectors(NAMES, torch.randn(N_TASKS, 2, N_SETS, N_BLOCKS + 1, WIDTH))
     frames = [pd.concat(one, ignore_index=True) for one in (unpatched, dev, test)]
     model = load_toy("llama")
-    return Measured(model, tuple(map(asked_of, tasks)), frames[0], vectors, frames[1], frames[2])
+    return Measured(
+        model, tuple(map(asked_of, tasks)), form_table({"arrow": 0.5}), frames[0], vectors, frames[1], frames[2]
+    )
 
 
 WORKS = {BASELINE: 0.0, REGULAR: 1.0, OWN: 0.9, RANDOM: 0.0, OTHER_TASK: 0.05, SHUFFLED: 0.2}
@@ -248,6 +262,48 @@ def test_a_lost_conflict_counts_only_if_the_planted_state_wins_in_most_pairs(
     assert found.verdicts[0].verdict == expected
 
 
+# --- the form of the prompts ------------------------------------------------------------------------------------------
+
+
+def form_table(gains: Mapping[str, float]) -> pd.DataFrame:
+    """Two tasks: without demonstrations 0.1 everywhere, with the vector a gain at one block of each task."""
+    rows = []
+    for form, gain in gains.items():
+        for task, best in (("a", 3), ("b", 6)):
+            shared = {"form": form, "task": task}
+            rows.append({**shared, "state": answers.BASELINE, "block": -1, "exact": 0.1})
+            rows += [
+                {**shared, "state": answers.OWN, "block": block, "exact": 0.1 + gain * (block == best)}
+                for block in (0, 3, 6)
+            ]
+    return pd.DataFrame(rows)
+
+
+def test_the_form_is_the_one_whose_vectors_gain_most_at_each_tasks_best_block() -> None:
+    gains = {"arrow": 0.2, "example": 0.5, "question": 0.4, "input": 0.1}
+    assert prompt_form.chosen(form_table(gains)).name == "example"
+    scored = prompt_form.scores(form_table(gains)).set_index("form")
+    assert scored["gain"].to_dict() == pytest.approx(gains)
+    assert prompt_form.chosen(form_table(dict.fromkeys(gains, 0.3))) is setup.STYLE
+
+
+def test_forms_are_tried_on_dev_questions_in_a_full_run_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    quick = Context((load_toy("llama"),), True, 0, tmp_path, show_progress=False)
+    assert prompt_form.chosen(prompt_form.measure(quick.models[0], quick)) is setup.STYLE
+
+    def few(context: Context, style: PromptFormat) -> tuple[Asked, ...]:
+        return (replace(asked_of(toy_task("country-capital", 7)), style=style, test=()),)
+
+    monkeypatch.setattr(prompt_form, "dev_tasks", few)
+    whole = replace(quick, quick=False)
+    table = prompt_form.measure(whole.models[0], whole)
+    assert set(table["form"]) == {form.name for form in prompt_form.FORMS}
+    tried = table[table["state"] == answers.OWN]
+    assert set(tried["block"]) == set(range(0, whole.models[0].n_blocks, prompt_form.BLOCK_STEP))
+    again = prompt_form.measure(whole.models[0], whole)
+    pd.testing.assert_frame_equal(again, table)
+
+
 # --- as a whole -------------------------------------------------------------------------------------------------------
 
 
@@ -256,7 +312,7 @@ def toy_study(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Context:
     """Four tasks of made-up words on a network that is called able whatever it answers."""
     tasks = {"english-french": 3, "french-english": 5, "country-capital": 7, "country-language": 11}
     drawn = tuple(asked_of(toy_task(name, step)) for name, step in tasks.items())
-    monkeypatch.setattr(measured, "asked_tasks", lambda context: drawn)
+    monkeypatch.setattr(measured, "asked_tasks", lambda context, style: drawn)
     monkeypatch.setattr(answers, "ABLE", -1.0)
     return Context((load_toy("llama"), load_toy("gpt2")), True, 0, tmp_path, show_progress=False)
 

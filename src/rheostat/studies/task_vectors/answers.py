@@ -16,7 +16,7 @@ from rheostat.metrics.statistics import Values
 from rheostat.model import Model
 from rheostat.studies.part import step_params
 from rheostat.studies.study import Context
-from rheostat.studies.task_vectors.setup import STYLE, Asked, Vectors, n_sets, read_sets, task_params
+from rheostat.studies.task_vectors.setup import Asked, Vectors, n_sets, read_sets, task_params
 from rheostat.sweeps.grids import random_direction
 from rheostat.tasks.answers import ask_items
 from rheostat.tasks.pairs import Pair
@@ -58,10 +58,10 @@ def unpatched(model: Model, context: Context, asked: Sequence[Asked]) -> pd.Data
 
 
 def _answers(model: Model, one: Asked, part: str, pairs: Sequence[Pair], context: Context) -> pd.DataFrame:
-    items = [STYLE.item(pair) for pair in pairs]
+    items = [one.style.item(pair) for pair in pairs]
     states = [(BASELINE, 0)] * len(pairs)
     for number, demonstrations in enumerate(one.sets[: n_sets(context)]):
-        items += [STYLE.item(pair, demonstrations.shown) for pair in pairs]
+        items += [one.style.item(pair, demonstrations.shown) for pair in pairs]
         states += [(REGULAR, number)] * len(pairs)
     found = ask_items(model, items, progress=False)
     found["question"] = found["item"] % len(pairs)
@@ -174,7 +174,7 @@ def _trials(model: Model, context: Context, one: Asked, vectors: Vectors, chosen
         if block in controlled and block != chosen:
             found.append(Trial(ELSEWHERE, 0, block, chosen, first))
     rng = np.random.default_rng(seed)
-    broken = read_sets(model, [one.sets[number].shuffled(rng) for number in sets])
+    broken = read_sets(model, [one.sets[number].shuffled(rng) for number in sets], one.style)
     return found + [Trial(SHUFFLED, number, chosen, chosen, broken[number, chosen]) for number in sets]
 
 
@@ -198,7 +198,7 @@ def _patched(model: Model, one: Asked, pairs: Sequence[Pair], trials: Sequence[T
             for each in trials
         ]
 
-    found = ask_items(model, [STYLE.item(pair) for pair in pairs], cells, progress=False)
+    found = ask_items(model, [one.style.item(pair) for pair in pairs], cells, progress=False)
     return found.rename(columns={"item": "question"}).drop(columns="group").assign(task=one.name)
 
 

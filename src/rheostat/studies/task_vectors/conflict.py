@@ -27,7 +27,7 @@ from rheostat.studies.record import Measurement, Section, Verdict
 from rheostat.studies.study import Context
 from rheostat.studies.task_vectors.answers import put
 from rheostat.studies.task_vectors.measured import FEWEST, Measured
-from rheostat.studies.task_vectors.setup import STYLE, read_sets
+from rheostat.studies.task_vectors.setup import read_sets
 from rheostat.tasks.answers import ask_items
 from rheostat.tasks.format import draw
 from rheostat.tasks.pairs import Pair, PairTask
@@ -103,7 +103,7 @@ def measure(one: Measured, context: Context) -> pd.DataFrame:
         f"{a} {b}": [vars(q) for q in questions_of(one.task(a).task, one.task(b).task, limit, context.seed)]
         for a, b in pairs
     }
-    params = step_params(one.model, context, asked=asked, chosen=one.chosen, k=K, sets=N_SETS)
+    params = step_params(one.model, context, asked=asked, chosen=one.chosen, k=K, sets=N_SETS, style=one.style.name)
     return context.step(f"conflicts-{one.model.name}", params, compute)
 
 
@@ -111,12 +111,14 @@ def _of_pair(one: Measured, shown: str, other: str, limit: int, seed: int) -> li
     first, second = one.task(shown).task, one.task(other).task
     questions = questions_of(first, second, limit, seed)
     pools = without(first, questions), without(second, questions)
-    vectors = [read_sets(one.model, draw_demonstrations(pool, N_SETS, k=K, seed=seed)).mean(0) for pool in pools]
+    vectors = [
+        read_sets(one.model, draw_demonstrations(pool, N_SETS, k=K, seed=seed), one.style).mean(0) for pool in pools
+    ]
     rng = np.random.default_rng(seed)
     tables = []
     for question in questions:
         demonstrations, others = (draw(pool, K, rng) for pool in pools)
-        planted = STYLE.prompt(others, question.question)
+        planted = one.style.prompt(others, question.question)
         found = _of_question(one, question, demonstrations, planted, vectors, one.chosen[other])
         tables.append(found.assign(pair=f"{shown} / {other}"))
     return tables
@@ -127,8 +129,8 @@ def _of_question(
 ) -> pd.DataFrame:
     """Return how one question is answered in all states, counting the answers of both tasks."""
     last = one.model.n_blocks - 1
-    before = len(STYLE.prompt(shown, question.question)) - len(STYLE.ask(question.question))
-    start = len(one.model.row(STYLE.prompt(shown, question.question)[:before]).ids)
+    before = len(one.style.prompt(shown, question.question)) - len(one.style.ask(question.question))
+    start = len(one.model.row(one.style.prompt(shown, question.question)[:before]).ids)
 
     def cells(end: int) -> list[Cell]:
         plans: dict[str, PlanLike] = {
@@ -144,7 +146,7 @@ def _of_question(
             edits.append(Cell((put(block, vectors[1][block], end), cut), {"state": CUT}))
         return edits
 
-    items = [STYLE.item(Pair(question.question, answer), shown) for answer in (question.shown, question.other)]
+    items = [one.style.item(Pair(question.question, answer), shown) for answer in (question.shown, question.other)]
     found = ask_items(one.model, items, cells, progress=False)
     found["answer"] = found["item"].map({0: SHOWN, 1: OTHER})
     return found[["state", "answer", "exact", "first"]].assign(question=question.question)

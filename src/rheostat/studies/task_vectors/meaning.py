@@ -22,7 +22,7 @@ from rheostat.studies.recall.planted import saying
 from rheostat.studies.record import Measurement, Section, Verdict
 from rheostat.studies.study import Context
 from rheostat.studies.task_vectors.measured import FEWEST, Measured
-from rheostat.studies.task_vectors.setup import STYLE, Asked, task_params
+from rheostat.studies.task_vectors.setup import Asked, task_params
 
 CLAIM = "taskvec-5"
 STATEMENT = "The vector decodes to tokens about the task."
@@ -58,7 +58,7 @@ def words_seen(asked: Asked) -> set[str]:
     An answer may stand in a prompt as a question, or in a list that is asked about; and what the network is about to
     say at the last token is the dummy's own answer.
     """
-    prompts = (prompt for demonstrations in asked.sets for prompt in demonstrations.prompts(STYLE))
+    prompts = (prompt for demonstrations in asked.sets for prompt in demonstrations.prompts(asked.style))
     dummies = {dummy for demonstrations in asked.sets for dummy in demonstrations.dummies}
     answers = {pair.answer.lower() for pair in asked.task.pairs if pair.question in dummies}
     return {word.lower() for prompt in prompts for word in re.findall(r"\w+", prompt)} | answers

@@ -7,8 +7,9 @@ import pandas as pd
 
 from rheostat.model import Model
 from rheostat.studies.study import Context
-from rheostat.studies.task_vectors import answers
+from rheostat.studies.task_vectors import answers, prompt_form
 from rheostat.studies.task_vectors.setup import Asked, Vectors, asked_tasks, vectors_of
+from rheostat.tasks.format import PromptFormat
 
 FEWEST = 2
 """Tasks that a model must be able to do, for an interval over tasks."""
@@ -20,6 +21,8 @@ class Measured:
 
     model: Model
     asked: tuple[Asked, ...]
+    forms: pd.DataFrame
+    """How forms of the prompts did on dev questions; see `prompt_form.measure`."""
     unpatched: pd.DataFrame
     vectors: Vectors
     dev: pd.DataFrame
@@ -45,6 +48,11 @@ class Measured:
         """Blocks at which vectors were put in."""
         return sorted(int(block) for block in self.dev["block"].unique())
 
+    @property
+    def style(self) -> PromptFormat:
+        """The form of the prompts."""
+        return self.asked[0].style
+
     def task(self, name: str) -> Asked:
         """Return a task by its name."""
         return next(one for one in self.asked if one.name == name)
@@ -58,9 +66,10 @@ class Measured:
 
 def measure(model: Model, context: Context) -> Measured:
     """Measure everything on one model; finished steps are read from the run's folder."""
-    asked = asked_tasks(context)
+    forms = prompt_form.measure(model, context)
+    asked = asked_tasks(context, prompt_form.chosen(forms))
     unpatched = answers.unpatched(model, context, asked)
     vectors = vectors_of(model, context, asked)
     dev = answers.patched_dev(model, context, asked, vectors)
     test = answers.patched_test(model, context, asked, vectors, dev, answers.able(unpatched))
-    return Measured(model, asked, unpatched, vectors, dev, test)
+    return Measured(model, asked, forms, unpatched, vectors, dev, test)

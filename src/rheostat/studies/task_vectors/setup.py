@@ -1,7 +1,7 @@
 """Tasks, questions and vectors of the study: what is shown, what blocks are chosen on, and what is reported."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -13,11 +13,12 @@ from rheostat.directions.task_vector import N_DUMMIES, Demonstrations, K, draw_d
 from rheostat.model import Model
 from rheostat.studies.part import step_params
 from rheostat.studies.study import Context
-from rheostat.tasks.format import ARROW
+from rheostat.tasks.format import ARROW, PromptFormat
 from rheostat.tasks.library import PAIR_TASKS, pair_task
 from rheostat.tasks.pairs import Pair, PairTask, Split
 
 STYLE = ARROW
+"""Unless another form is chosen on dev questions."""
 QUICK_TASKS = (
     "country-capital", "country-language", "antonyms", "past-tense", "plural", "singular", "upper-case", "capitalise",
 )  # fmt: skip
@@ -44,6 +45,7 @@ class Asked:
     """Of the pairs to show; the first `n_sets` are tested."""
     others: tuple[Demonstrations, ...]
     """Of the pairs of dev and test."""
+    style: PromptFormat = STYLE
 
     @property
     def name(self) -> str:
@@ -56,12 +58,18 @@ def n_sets(context: Context) -> int:
     return N_SETS_QUICK if context.quick else N_SETS
 
 
-def asked_tasks(context: Context) -> tuple[Asked, ...]:
+def asked_tasks(context: Context, style: PromptFormat) -> tuple[Asked, ...]:
     """Return every task with its questions; a quick run asks a few tasks."""
-    return tuple(_asked(pair_task(name), context) for name in (QUICK_TASKS if context.quick else PAIR_TASKS))
+    return tuple(_asked(pair_task(name), context, style) for name in (QUICK_TASKS if context.quick else PAIR_TASKS))
 
 
-def _asked(task: PairTask, context: Context) -> Asked:
+def dev_tasks(context: Context, style: PromptFormat) -> tuple[Asked, ...]:
+    """Return a few tasks with their dev questions and one set of demonstrations."""
+    whole = (_asked(pair_task(name), context, style) for name in QUICK_TASKS)
+    return tuple(replace(one, test=(), sets=one.sets[:1], others=()) for one in whole)
+
+
+def _asked(task: PairTask, context: Context, style: PromptFormat) -> Asked:
     split, seed, quick = task.split(seed=context.seed), context.seed, context.quick
     n = N_VECTORS_QUICK if quick else N_VECTORS
     shown, others = pools(split)
@@ -71,6 +79,7 @@ def _asked(task: PairTask, context: Context) -> Asked:
         split.test[: N_TEST_QUICK if quick else N_TEST],
         draw_demonstrations(shown, n, seed=seed),
         draw_demonstrations(others, n, seed=seed + 1),
+        style,
     )
 
 
@@ -82,13 +91,13 @@ def pools(split: Split) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
 def task_params(asked: Sequence[Asked]) -> dict[str, object]:
     """Return what a step on tasks depends on."""
     return {
-        "style": STYLE.name,
+        "style": asked[0].style.name,
         "k": K,
         "dummies": N_DUMMIES,
         "tasks": {
             one.name: [
                 [f"{pair.question}={pair.answer}" for pair in (*one.dev, *one.test)],
-                [prompt for demo in (*one.sets, *one.others) for prompt in demo.prompts(STYLE)],
+                [prompt for demo in (*one.sets, *one.others) for prompt in demo.prompts(one.style)],
             ]
             for one in asked
         },
@@ -125,7 +134,7 @@ def vectors_of(model: Model, context: Context, asked: Sequence[Asked]) -> Vector
     def compute() -> pd.DataFrame:
         rows = []
         for one in context.progress(asked, f"reading task vectors, {model.name}"):
-            states = read_sets(model, [*one.sets, *one.others])
+            states = read_sets(model, [*one.sets, *one.others], one.style)
             rows += [
                 {"task": one.name, "set": number, "vectors": state.flatten().numpy()}
                 for number, state in enumerate(states)
@@ -138,15 +147,15 @@ def vectors_of(model: Model, context: Context, asked: Sequence[Asked]) -> Vector
     return Vectors(tuple(one.name for one in asked), values.reshape(shape))
 
 
-def read_sets(model: Model, sets: Sequence[Demonstrations]) -> Float[Tensor, "set block d_model"]:
+def read_sets(model: Model, sets: Sequence[Demonstrations], style: PromptFormat) -> Float[Tensor, "set block d_model"]:
     """Return each set's state after every block, and last the mean embedding of its prompts' tokens."""
-    states = task_states(model, sets, style=STYLE)
+    states = task_states(model, sets, style=style)
     blocks = torch.stack([states[f"blocks.{block}.resid_post"] for block in range(model.n_blocks)], dim=1)
-    surface = torch.stack([_surface(model, one) for one in sets])
+    surface = torch.stack([_surface(model, one, style) for one in sets])
     return torch.cat([blocks.float(), surface[:, None].float()], dim=1)
 
 
-def _surface(model: Model, one: Demonstrations) -> Tensor:
+def _surface(model: Model, one: Demonstrations, style: PromptFormat) -> Tensor:
     """Return the mean embedding of all tokens of a set's prompts, (d_model,)."""
-    acts = model.capture(one.prompts(STYLE), "blocks.0.resid_pre")["blocks.0.resid_pre"]
+    acts = model.capture(one.prompts(style), "blocks.0.resid_pre")["blocks.0.resid_pre"]
     return acts.flatten(0, 1).nanmean(0)

@@ -13,11 +13,12 @@ import pandas as pd
 from rheostat.base.shapes import Figure, Grid
 from rheostat.metrics.statistics import Values, bootstrap_mean
 from rheostat.studies.judging import against, compared_all, held, judge, number
-from rheostat.studies.part import Part
+from rheostat.studies.part import Part, joined
 from rheostat.studies.record import Measurement, Section, Verdict
 from rheostat.studies.study import Context
 from rheostat.studies.task_vectors.answers import BASELINE, OTHER_TASK, OWN, RANDOM, REGULAR, SHUFFLED, by_task
 from rheostat.studies.task_vectors.measured import FEWEST, Measured
+from rheostat.studies.task_vectors.prompt_form import scores
 
 CLAIM = "taskvec-1"
 STATEMENT = (
@@ -77,14 +78,16 @@ def run(context: Context, measured: Sequence[Measured]) -> Part:
         measurements=tuple(m for ms in found.values() for m in ms),
     )
     table = pd.concat([task_table(one, context.seed) for one in measured], ignore_index=True)
+    scored = {one.model.name: scores(one.forms) for one in measured if not one.forms.empty}
+    forms = {"forms": joined(scored)} if scored else {}
     figures: tuple[Figure, ...] = tuple(_figure(one, context.seed) for one in measured)
     section = Section(
         heading="What the vectors do",
         text="\n\n".join(_describe(one, found) for one in measured),
         figures=tuple(figure.name for figure in figures),
-        tables=("tasks",),
+        tables=("tasks", *forms),
     )
-    return Part((section,), {"tasks": table}, figures, (verdict,))
+    return Part((section,), {"tasks": table, **forms}, figures, (verdict,))
 
 
 def task_table(one: Measured, seed: int) -> pd.DataFrame:
@@ -129,13 +132,21 @@ def _describe(one: Measured, found: Mapping[tuple[str, str], Sequence[Measuremen
     share = f", which is {exact[OWN].mean() / regular:.0%} of the regular accuracy," if regular else ""
     at_common = one.test[(one.test["state"] == OWN) & (one.test["block"] == one.common)]
     return (
-        f"{name}: able to do {len(one.able)} of {len(one.asked)} tasks by the dev questions; on the test questions "
+        f"{name}, asked in the form “{one.style.name}”{_why(one)}: "
+        f"able to do {len(one.able)} of {len(one.asked)} tasks by the dev questions; on the test questions "
         f"demonstrations raise {clear} of these by at least 0.5. Exact accuracy over able tasks: "
         f"{number(float(exact[BASELINE].mean()))} without demonstrations, {number(float(exact[REGULAR].mean()))} after "
         f"them, {number(float(exact[OWN].mean()))} with the task vector at each task's block{share} "
         f"and {number(float(by_task(at_common, one.able).mean()))} with block {one.common} for "
         f"all. {compared_all(found[name, 'exact'])} {compared_all(found[name, 'first'])}"
     )
+
+
+def _why(one: Measured) -> str:
+    if one.forms.empty:
+        return ""
+    listed = ", ".join(f"{row['form']} {row['gain']:.2f}" for row in scores(one.forms).to_dict("records"))
+    return f" (gain by one set's vector on the dev questions of {one.forms['task'].nunique()} tasks: {listed})"
 
 
 def _figure(one: Measured, seed: int) -> Grid:
