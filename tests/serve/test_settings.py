@@ -23,6 +23,9 @@ texts = "texts.txt"
 [limits]
 rows = 4
 
+[directions]
+formal = "formal.safetensors"
+
 [tls]
 certificate = "a.pem"
 private_key = "b.pem"
@@ -35,6 +38,7 @@ def test_a_file_is_read_and_its_paths_lie_beside_it(tmp_path):
     assert (found.model, found.port, found.limits.rows, found.impairment.most) == ("gemma3-270m", 9000, 4, 2.0)
     assert found.keys_path == tmp_path / "state" / "keys.sqlite"
     assert found.impairment.texts == tmp_path / "texts.txt"
+    assert found.directions == {"formal": tmp_path / "formal.safetensors"}
     assert found.tls is not None and found.tls.certificate == tmp_path / "a.pem"
 
 
@@ -44,6 +48,7 @@ def test_a_file_is_read_and_its_paths_lie_beside_it(tmp_path):
         ("prot = 1", "prot"),
         ("port = 99999", "port"),
         ("[limits]\nrows = 0", "limits.rows"),
+        ('[directions]\n"two words" = "a"', "directions.two words.\\[key\\]"),
         ("[impairment]\nmost = inf", "impairment.most"),
         ('[impairment]\nmode = "loud"', "impairment.mode"),
         ('[impairment]\nmode = "magnitude"\nmost = 2.0', "impairment.most"),

@@ -3,13 +3,15 @@
 import ipaddress
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rheostat.base.errors import BadArgument, FileNotUsable
 from rheostat.edit.impairment import Mode
 from rheostat.edit.noise import Distribution
+
+DirectionName = Annotated[str, Field(pattern=r"^[\w.+-]{1,64}$")]
 
 
 class _Section(BaseModel):
@@ -83,6 +85,8 @@ class Settings(_Section):
     """Where records of evaluations lie whose curves the page shows; relative to the file of settings. None: nowhere."""
     impairment: ImpairmentSettings = ImpairmentSettings()
     limits: Limits = Limits()
+    directions: dict[DirectionName, Path] = {}
+    """Name → file that `Directions.save` wrote, relative to the file of settings: what keys may steer by."""
     tls: Tls | None = None
 
     @property
@@ -132,6 +136,8 @@ def read_settings(path: Path) -> Settings:
     if found.impairment.texts is not None:
         texts = path.parent / found.impairment.texts
         files["impairment"] = found.impairment.model_copy(update={"texts": texts})
+    if found.directions:
+        files["directions"] = {name: path.parent / one for name, one in found.directions.items()}
     if found.tls is not None:
         given = found.tls
         files["tls"] = Tls(certificate=path.parent / given.certificate, private_key=path.parent / given.private_key)

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+import torch
 from openai import OpenAI
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
@@ -93,6 +94,15 @@ def toy_model() -> rh.Model:
     return loaded
 
 
+def planted_directions(model: rh.Model, *, seed: int = 0, width: int | None = None) -> rh.Directions:
+    """Random directions at two sites, long enough to change what the toy says."""
+    made = torch.Generator().manual_seed(seed)
+    sites = ("blocks.0.resid_post", "blocks.1.resid_post")
+    vectors = {site: torch.randn(width or model.d_model, generator=made) * 8 for site in sites}
+    known = {"method": "planted", "model": "toy", "weights": model.weight_hash}
+    return rh.Directions.of(*(rh.Direction("planted", site, vector, **known) for site, vector in vectors.items()))
+
+
 @contextmanager
 def running(model: rh.Model, folder: Path, **changes: Any) -> Iterator[Running]:
     """Serve until the block ends."""
@@ -120,7 +130,11 @@ def running(model: rh.Model, folder: Path, **changes: Any) -> Iterator[Running]:
 
 @pytest.fixture(scope="session")
 def served(toy_model: rh.Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(toy_model, tmp_path_factory.mktemp("serve")) as one:
+    folder = tmp_path_factory.mktemp("serve")
+    files = {name: str(folder / f"{name}.safetensors") for name in ("formal", "formal-2", "hidden")}
+    for seed, path in enumerate(files.values()):
+        planted_directions(toy_model, seed=seed).save(path)
+    with running(toy_model, folder, directions=files) as one:
         yield one
 
 
