@@ -67,7 +67,7 @@ def chat_question(service: Service, key: Key, asked: ChatRequest) -> Question:
     """
     check_model(service.network, asked.model)
     row = service.network.row(chat_text(service.network, asked.messages))
-    room = service.network.body.n_context
+    room = service.network.shared_context
     most = service.settings.limits.tokens if room is None else min(service.settings.limits.tokens, room - len(row))
     n = asked.max_completion_tokens or asked.max_tokens or max(1, most)
     n_logprobs = (asked.top_logprobs or 0) if asked.logprobs else None
@@ -188,7 +188,7 @@ def _written(
     temperature = asked.temperature or None
     jobs = []
     for row, plan in zip(rows, plans, strict=True):
-        service.network.check_length(len(row), generated=n_tokens)
+        service.network.check_length(len(row), generated=n_tokens, shared=True)
         seed = service.draws.sampling(key.id, row.ids, asked.draw, asked.seed)
         for choice in range(n_choices):
             top_p = asked.top_p if temperature else None

@@ -164,7 +164,7 @@ def _model(service: Service) -> dict[str, Any]:
         "object": "model",
         "created": service.created,
         "owned_by": "rheostat",
-        "context": service.network.body.n_context,
+        "context": service.network.shared_context,
         "weights": service.network.weight_hash,
         "impairment": service.dial_described(),
     }
