@@ -77,7 +77,8 @@ def test_others_are_not_unless_it_is_encrypted_or_allowed(host):
     with pytest.raises(BadArgument, match="--insecure"):
         Settings(host=host).check_host()
     Settings(host=host).check_host(insecure=True)
-    checked({"host": host, "tls": {"certificate": "a", "private_key": "b"}}).check_host()
+    with pytest.raises(FileNotUsable, match=r"\[tls\]"):
+        checked({"host": host, "tls": {"certificate": "a", "private_key": "b"}}).check_host()
 
 
 def test_the_secret_is_made_once_and_kept_from_others(tmp_path):

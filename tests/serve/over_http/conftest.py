@@ -1,6 +1,7 @@
 """A toy model behind a server that runs in a thread, on a free port."""
 
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -117,9 +118,10 @@ def running(model: rh.Model, folder: Path, **changes: Any) -> Iterator[Running]:
     thread.start()
     while not server.started:
         time.sleep(0.01)
-    url, book = f"http://127.0.0.1:{port}", KeyBook(settings.keys_path)
+    url, book = f"{'https' if settings.tls else 'http'}://127.0.0.1:{port}", KeyBook(settings.keys_path)
     try:
-        with httpx.Client(base_url=url, timeout=30) as client:
+        verify = ssl.create_default_context(cafile=settings.tls.certificate) if settings.tls else True
+        with httpx.Client(base_url=url, timeout=30, verify=verify) as client:
             yield Running(url, book, settings, server, model, client)
     finally:
         book.close()
