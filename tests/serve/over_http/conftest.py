@@ -117,6 +117,7 @@ def running(model: rh.Model, folder: Path, **changes: Any) -> Iterator[Running]:
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     while not server.started:
+        assert thread.is_alive(), "the server did not start"
         time.sleep(0.01)
     url, book = f"{'https' if settings.tls else 'http'}://127.0.0.1:{port}", KeyBook(settings.keys_path)
     try:
