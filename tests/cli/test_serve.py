@@ -1,6 +1,7 @@
 """Keys are made, changed and revoked by commands, each recorded; the log is verified; a server refuses what it must."""
 
 import json
+import socket
 
 from rheostat.serve.audit import read_log
 
@@ -67,3 +68,10 @@ def test_what_cannot_be_is_refused_in_one_line(type_in):
 def test_no_keys_are_said_to_be_none(type_in):
     listed = type_in("keys", "list")
     assert listed.code == 0 and listed.out == "" and "keys create" in listed.err
+
+
+def test_an_address_that_is_taken_or_elsewhere_is_refused_in_one_line(type_in):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        for host, port in (("127.0.0.1", taken.getsockname()[1]), ("192.0.2.1", 8765)):
+            typed = type_in("serve", "--insecure", "--host", host, "--port", str(port))
+            assert typed.code == 2 and f"cannot listen at {host}:{port}" in typed.err and typed.err.count("\n") == 1
