@@ -23,6 +23,9 @@ texts = "texts.txt"
 [limits]
 rows = 4
 
+[directions]
+formal = "formal.safetensors"
+
 [tls]
 certificate = "a.pem"
 private_key = "b.pem"
@@ -35,6 +38,7 @@ def test_a_file_is_read_and_its_paths_lie_beside_it(tmp_path):
     assert (found.model, found.port, found.limits.rows, found.impairment.most) == ("gemma3-270m", 9000, 4, 2.0)
     assert found.keys_path == tmp_path / "state" / "keys.sqlite"
     assert found.impairment.texts == tmp_path / "texts.txt"
+    assert found.directions == {"formal": tmp_path / "formal.safetensors"}
     assert found.tls is not None and found.tls.certificate == tmp_path / "a.pem"
 
 
@@ -44,6 +48,7 @@ def test_a_file_is_read_and_its_paths_lie_beside_it(tmp_path):
         ("prot = 1", "prot"),
         ("port = 99999", "port"),
         ("[limits]\nrows = 0", "limits.rows"),
+        ('[directions]\n"two words" = "a"', "directions.two words.\\[key\\]"),
         ("[impairment]\nmost = inf", "impairment.most"),
         ('[impairment]\nmode = "loud"', "impairment.mode"),
         ('[impairment]\nmode = "magnitude"\nmost = 2.0', "impairment.most"),
@@ -72,7 +77,8 @@ def test_others_are_not_unless_it_is_encrypted_or_allowed(host):
     with pytest.raises(BadArgument, match="--insecure"):
         Settings(host=host).check_host()
     Settings(host=host).check_host(insecure=True)
-    checked({"host": host, "tls": {"certificate": "a", "private_key": "b"}}).check_host()
+    with pytest.raises(FileNotUsable, match=r"\[tls\]"):
+        checked({"host": host, "tls": {"certificate": "a", "private_key": "b"}}).check_host()
 
 
 def test_the_secret_is_made_once_and_kept_from_others(tmp_path):

@@ -31,6 +31,13 @@ SiteOption = Annotated[
     list[str] | None,
     typer.Option("--site", help="Sites that it may edit and read: a name, a pattern, or * for all. Repeatable."),
 ]
+DirectionOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--direction",
+        help="Directions of the server that it may steer by: a name, a pattern, or * for all. Repeatable.",
+    ),
+]
 LogitsOption = Annotated[bool | None, typer.Option("--logits/--no-logits", help="Whether it may see probabilities.")]
 ActivationsOption = Annotated[
     bool | None, typer.Option("--activations/--no-activations", help="Whether it may see what activations decode to.")
@@ -53,6 +60,7 @@ def create(
     floor: Annotated[float, typer.Option(help="The least impairment that it may ask for, 0 to 1.")],
     endpoint: EndpointOption = None,
     site: SiteOption = None,
+    direction: DirectionOption = None,
     logits: LogitsOption = None,
     activations: ActivationsOption = None,
     rate: RateOption = None,
@@ -65,11 +73,12 @@ def create(
 ) -> None:
     """Make a key, and print it: once, for it is kept nowhere.
 
-    Without --endpoint it may ask completions and chat; without --site it may edit and read nothing.
+    Without --endpoint it may ask completions and chat; without --site it may edit and read nothing, without
+    --direction steer by none of the server's.
     """
     from rheostat.serve.keys import Grants
 
-    given = _given(endpoint, site, logits, activations, rate, tokens, concurrency, draws)
+    given = _given(endpoint, site, direction, logits, activations, rate, tokens, concurrency, draws)
     with closing(_Office(config, folder)) as office:
         key, text = office.book.create(Grants(name=name, floor=floor, **given))
         office.record("key created", key)
@@ -106,6 +115,7 @@ def change(
     floor: Annotated[float | None, typer.Option(help="The least impairment that it may ask for, 0 to 1.")] = None,
     endpoint: EndpointOption = None,
     site: SiteOption = None,
+    direction: DirectionOption = None,
     logits: LogitsOption = None,
     activations: ActivationsOption = None,
     rate: RateOption = None,
@@ -118,9 +128,9 @@ def change(
 ) -> None:
     """Change what a key may do; a running server obeys at once.
 
-    Endpoints and sites that are given take the place of those that it had.
+    Endpoints, sites and directions that are given take the place of those that it had.
     """
-    given = _given(endpoint, site, logits, activations, rate, tokens, concurrency, draws)
+    given = _given(endpoint, site, direction, logits, activations, rate, tokens, concurrency, draws)
     if floor is not None:
         given["floor"] = floor
     if not given:
@@ -185,6 +195,7 @@ def _changed(key_id: str, given: dict[str, Any], config: Path | None, folder: Pa
 def _given(
     endpoints: list[str] | None,
     sites: list[str] | None,
+    directions: list[str] | None,
     logits: bool | None,
     activations: bool | None,
     rate: int | None,
@@ -196,6 +207,7 @@ def _given(
     named = {
         "endpoints": None if endpoints is None else tuple(endpoints),
         "sites": None if sites is None else tuple(sites),
+        "directions": None if directions is None else tuple(directions),
         "logits": logits,
         "activations": activations,
         "rate": rate,

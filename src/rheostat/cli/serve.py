@@ -44,8 +44,9 @@ def command(
     settings = read(config, folder=folder, model=model, host=host, port=port)
     settings.check_host(insecure=insecure)
     from rheostat.model import load
-    from rheostat.serve.server import serve
+    from rheostat.serve.server import check_free, serve
 
+    check_free(settings.host, settings.port)
     loaded = load(settings.model, dtype=settings.dtype, device=settings.device, attention=settings.attention)
     scheme = "https" if settings.tls else "http"
     options.note(f"serving {loaded.name} at {scheme}://{settings.host}:{settings.port}; Ctrl-C ends")

@@ -88,6 +88,7 @@ def build_batch(network: Network, rows: Sequence[Row], *, padding_side: PaddingS
 
     Raises:
         BadArgument: the network is a plain module, or has no way to pad without NaN.
+        PromptTooLong: rows of different length that would change each other's positions.
     """
     if padding_side not in ("left", "right"):
         raise BadArgument(f"padding_side={padding_side!r}: one of 'left', 'right'.")
@@ -96,6 +97,7 @@ def build_batch(network: Network, rows: Sequence[Row], *, padding_side: PaddingS
             f"{network.name} was loaded as a plain module, which takes no prompts: use run_plain(inputs)."
         )
     n_columns = max(len(row) for row in rows)
+    network.check_together([len(row) for row in rows])
     if any(len(row) < n_columns for row in rows):
         _refuse_nan_padding(network)
     pad = _pad_token(network)

@@ -49,7 +49,7 @@ class Lane:
     """
 
     def __init__(self, network: Network, row: Row, plan: Plan, *, max_new_tokens: int) -> None:
-        network.check_length(len(row), generated=max_new_tokens)
+        network.check_length(len(row), generated=max_new_tokens, shared=True)
         self.row = row
         self.program = bind(network, [row], plan, None, generating=max_new_tokens > 1)
         self.clock = Clock([len(row)])

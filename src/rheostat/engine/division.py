@@ -67,7 +67,12 @@ def divide(
         asked: per prompt, the positions to unembed; a pass goes no further than the last of them.
         max_token_rows: rows × tokens of a pass.
         shared: whether the shared runs exist already, so that they cost nothing.
+
+    Raises:
+        PromptTooLong: passes over parts of a prompt would give it other positions.
     """
+    for row in rows:
+        network.check_length(len(row), shared=True)
     bases = _by_base(cells)
     leaving, anywhere = [cell for base in bases for cell in base], [cell for cell in cells if cell.in_modules]
     n_needed = [max(positions) + 1 for positions in asked]

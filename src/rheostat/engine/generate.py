@@ -93,6 +93,7 @@ def generate(
     """
     rows = [network.row(prompt) for prompt in as_prompts(prompts)]
     network.check_length(max(map(len, rows)), generated=_at_least_one(max_new_tokens))
+    network.check_together([len(row) for row in rows], generated=max_new_tokens)
     program = bind(network, rows, edits, plans, generating=max_new_tokens > 1)
     sampler = sampler_of(temperature, top_k, top_p, seed, row_ids, len(rows))
     batch = build_batch(network, rows, padding_side="left")

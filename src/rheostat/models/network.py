@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from rheostat.base.errors import CompiledModel, NeedsTokenizer, PromptTooLong, SiteNotOffered
 from rheostat.models.anatomy import Anatomy
+from rheostat.models.rotary import steady_length
 from rheostat.models.tokens import Prompt, Row, Tokens
 
 
@@ -148,16 +149,57 @@ class Network:
         self.check_length(len(row))
         return row
 
-    def check_length(self, n_tokens: int, *, generated: int = 0) -> None:
+    def check_length(self, n_tokens: int, *, generated: int = 0, shared: bool = False) -> None:
         """Refuse a row that the model's positions cannot hold.
 
+        Args:
+            n_tokens: of the prompt.
+            generated: tokens to write.
+            shared: whether rows of other lengths, or shorter beginnings of it, take part in its passes.
+
         Raises:
-            PromptTooLong: prompt and generated tokens together exceed the context.
+            PromptTooLong: prompt and generated tokens together exceed the context, or, where passes are shared, the
+                length up to which rotary frequencies do not depend on the longest row of a pass.
         """
         limit = self.body.n_context if self._anatomy else None
+        what = f"the prompt has {n_tokens} tokens" + (f" and {generated} to generate" if generated else "")
         if limit is not None and n_tokens + generated > limit:
-            what = f"{n_tokens} tokens" + (f" and {generated} to generate" if generated else "")
-            raise PromptTooLong(f"the prompt has {what}; {self.name} takes {limit}. Shorten the prompt.")
+            raise PromptTooLong(f"{what}; {self.name} takes {limit}. Shorten the prompt.")
+        if shared and self.steady_length is not None and n_tokens + generated > self.steady_length:
+            raise PromptTooLong(f"{what}, and shares its passes. {self._unsteady} Shorten it, or run it alone.")
+
+    def check_together(self, lengths: Sequence[int], *, generated: int = 0) -> None:
+        """Refuse rows of different length that would change each other's positions in one batch.
+
+        Raises:
+            PromptTooLong: one of them exceeds the length up to which rotary frequencies do not depend on the longest
+                row of a pass.
+        """
+        longest = max(lengths) + generated
+        if len(set(lengths)) > 1 and self.steady_length is not None and longest > self.steady_length:
+            raise PromptTooLong(
+                f"rows of {min(lengths)} to {max(lengths)} tokens"
+                + (f", and {generated} to generate," if generated else "")
+                + f" cannot share a batch. {self._unsteady} Run them one by one, or give prompts of one length."
+            )
+
+    @property
+    def shared_context(self) -> int | None:
+        """Longest row, in tokens, that may share its passes with others; None: no limit."""
+        known = [one for one in (self.body.n_context, self.steady_length) if one is not None]
+        return min(known, default=None)
+
+    @cached_property
+    def steady_length(self) -> int | None:
+        """Up to how many tokens a row changes no other's rotary frequencies; None: any number."""
+        return steady_length(self.module)
+
+    @property
+    def _unsteady(self) -> str:
+        return (
+            f"Beyond {self.steady_length} tokens the rotary frequencies of {self.name} depend on the longest row of a "
+            "pass (rope_type dynamic or longrope)."
+        )
 
     def encode(self, text: str) -> list[int]:
         """Return the token ids of a text, with the special tokens that the tokenizer adds."""

@@ -29,7 +29,8 @@ def error_body(error: RheostatError) -> dict[str, Any]:
     code = error.code if isinstance(error, Refusal) else type(error).__name__
     kind = "server_error" if isinstance(error, InternalError) else "invalid_request_error"
     message = str(error).encode("utf-8", "backslashreplace").decode()
-    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
+    more = error.fields if isinstance(error, Refusal) else {}
+    return {"error": {"message": message, "type": kind, "param": None, "code": code, **more}}
 
 
 async def whole(exchange: Exchange, shape: Shape, request: Request) -> Response:

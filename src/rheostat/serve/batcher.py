@@ -178,7 +178,7 @@ class Batcher:
             raise BadArgument("the job's text has other tokens than its ids.")
         if outside := [token for token in row.ids if not 0 <= token < self._network.d_vocab]:
             raise BadArgument(f"token ids {outside[:3]} lie outside the vocabulary of {self._network.d_vocab} tokens.")
-        self._network.check_length(len(row), generated=job.max_new_tokens)
+        self._network.check_length(len(row), generated=job.max_new_tokens, shared=True)
         return row
 
     def _refuse_when_closing(self) -> None:

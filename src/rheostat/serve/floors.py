@@ -34,7 +34,9 @@ def check_impairment(key: Key, asked: float | None, *, default: str) -> float:
     if not found >= key.floor:
         given = "no impairment was asked for, which means 0" if asked is None else f"impairment {found!r}"
         raise BelowFloor(
-            f"{given}; the floor of the key {key.id} is {key.floor!r}. Ask for an impairment of {key.floor!r} to 1."
+            f"{given}; the floor of the key {key.id} is {key.floor!r}. Ask for an impairment of {key.floor!r} to 1.",
+            floor=key.floor,
+            asked=asked,
         )
     return found
 

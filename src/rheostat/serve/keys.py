@@ -55,6 +55,8 @@ class Grants:
     endpoints: tuple[str, ...] = ("models", "completions", "chat")
     sites: tuple[str, ...] = ()
     """Names and patterns of sites that it may edit and read; `*` is every one."""
+    directions: tuple[str, ...] = ()
+    """Names and patterns of the server's directions that it may steer by; `*` is every one."""
     logits: bool = False
     """Whether it may see probabilities."""
     activations: bool = False

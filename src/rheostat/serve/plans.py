@@ -15,15 +15,14 @@ from rheostat.models.tokens import Row
 from rheostat.serve.protocol import Dialled, EditFields, Steering
 
 
-def asked_plan(asked: Dialled) -> Plan:
-    """Return steering and edits of a request. Nothing in them is executed.
+def own_plan(asked: Dialled) -> Plan:
+    """Return the vectors and edits that a request brings with it. Nothing in them is executed.
 
     Raises:
         EditNotUsable, BadArgument
     """
-    steering = asked.steering or []
-    listed = [steering] if isinstance(steering, Steering) else steering
-    entries = [*map(_added, listed), *map(_entry, asked.edits)]
+    vectors = [_added(one) for one in asked.steered if isinstance(one, Steering)]
+    entries = [*vectors, *map(_entry, asked.edits)]
     for entry in entries:
         entry["tensors"] = {name: _packed(value) for name, value in entry["tensors"].items()}
     try:

@@ -5,7 +5,7 @@ A field that is not here is refused by name, so that nothing is asked for in vai
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, StrictBool, StrictFloat, StrictInt, StrictStr, Tag
 
 TokenIds = Annotated[list[Annotated[StrictInt, Field(ge=0, le=2**31)]], Field(min_length=1, max_length=2**20)]
 Number = Annotated[StrictFloat, Field(allow_inf_nan=False)]
@@ -40,6 +40,28 @@ class Steering(_Asked):
     keep_norm: StrictBool = False
 
 
+class NamedSteering(_Asked):
+    """A direction of the server's own, which is added."""
+
+    direction: Short = Field(description="Its name; GET /v1/key lists those that the key may use.", examples=["formal"])
+    site: Short | None = Field(
+        default=None, description="Which of its sites, or a pattern; left out: the best, or the only one."
+    )
+    strength: Number = Field(default=1.0, description="In lengths of the direction.")
+    positions: Any = Field(default="all", description='"all", "prompt", "generated", "last", {"index": 3}, …')
+    keep_norm: StrictBool = False
+
+
+def _kind(steering: Any) -> str:
+    named = "direction" in steering if isinstance(steering, dict) else isinstance(steering, NamedSteering)
+    return "direction" if named else "vector"
+
+
+AnySteering = Annotated[
+    Annotated[Steering, Tag("vector")] | Annotated[NamedSteering, Tag("direction")], Discriminator(_kind)
+]
+
+
 class Dialled(_Asked):
     """What every question may say of the impairment and of edits."""
 
@@ -52,9 +74,15 @@ class Dialled(_Asked):
     edits: Annotated[list[EditFields], Field(max_length=256)] = Field(
         default=[], description="Edits of activations, in order, before the impairment. Not with a floor."
     )
-    steering: Annotated[list[Steering], Field(max_length=256)] | Steering | None = Field(
-        default=None, description="Vectors to add, before the edits. Not with a floor."
+    steering: Annotated[list[AnySteering], Field(max_length=256)] | AnySteering | None = Field(
+        default=None, description="Vectors and named directions to add, before the edits. Not with a floor."
     )
+
+    @property
+    def steered(self) -> list[Steering | NamedSteering]:
+        """The vectors and directions to add, in order."""
+        given = self.steering or []
+        return given if isinstance(given, list) else [given]
 
 
 class StreamOptions(_Asked):
@@ -157,6 +185,8 @@ class ErrorContent(BaseModel):
     type: str
     param: str | None = None
     code: str
+    floor: float | None = Field(default=None, description="With `below_floor`: of the key that asked.")
+    asked: float | None = Field(default=None, description="With `below_floor`: the impairment that was asked for.")
 
 
 class ErrorBody(BaseModel):

@@ -14,8 +14,8 @@ from rheostat.models.tokens import Prompt, Row
 from rheostat.serve.floors import check_draw, check_edits, check_endpoint, check_impairment, check_no_edits
 from rheostat.serve.job import Job
 from rheostat.serve.keys import Key
-from rheostat.serve.plans import asked_plan, served_plan
-from rheostat.serve.protocol import ChatRequest, CompletionRequest, Dialled, Message
+from rheostat.serve.plans import own_plan, served_plan
+from rheostat.serve.protocol import ChatRequest, CompletionRequest, Dialled, Message, NamedSteering
 from rheostat.serve.refusals import NotGranted, UnknownKey, UnknownModel
 from rheostat.serve.service import Service
 
@@ -67,7 +67,7 @@ def chat_question(service: Service, key: Key, asked: ChatRequest) -> Question:
     """
     check_model(service.network, asked.model)
     row = service.network.row(chat_text(service.network, asked.messages))
-    room = service.network.body.n_context
+    room = service.network.shared_context
     most = service.settings.limits.tokens if room is None else min(service.settings.limits.tokens, room - len(row))
     n = asked.max_completion_tokens or asked.max_tokens or max(1, most)
     n_logprobs = (asked.top_logprobs or 0) if asked.logprobs else None
@@ -82,13 +82,27 @@ def dialled(service: Service, key: Key, asked: Dialled, rows: Sequence[Row]) -> 
     """
     impairment = check_impairment(key, asked.impairment, default=service.settings.impairment.default)
     check_draw(key, asked.draw)
-    user = asked_plan(asked)
-    check_edits(service.network, key, user)
+    user = asked_plan(service, key, asked)
     plans = []
     for row in rows:
         seed = service.draws.noise(key.id, row.ids, asked.draw)
         plans.append(served_plan(user, service.dial, service.intensity(impairment), seed, row))
     return impairment, user, tuple(plans)
+
+
+def asked_plan(service: Service, key: Key, asked: Dialled) -> Plan:
+    """Return what a request steers by and edits: the server's directions, then vectors and edits of its own.
+
+    The sites of the server's directions need not be granted, only their names.
+
+    Raises:
+        NotGranted, EditNotUsable, …
+    """
+    check_no_edits(key, len(asked.steered) + len(asked.edits))
+    own = own_plan(asked)
+    check_edits(service.network, key, own)
+    named = [service.directions.plan(key, one) for one in asked.steered if isinstance(one, NamedSteering)]
+    return sum([*named, own], Plan())
 
 
 def check_still(key: Key, question: Question) -> None:
@@ -174,7 +188,7 @@ def _written(
     temperature = asked.temperature or None
     jobs = []
     for row, plan in zip(rows, plans, strict=True):
-        service.network.check_length(len(row), generated=n_tokens)
+        service.network.check_length(len(row), generated=n_tokens, shared=True)
         seed = service.draws.sampling(key.id, row.ids, asked.draw, asked.seed)
         for choice in range(n_choices):
             top_p = asked.top_p if temperature else None

@@ -1,5 +1,6 @@
 """Why a request is refused: one class per reason, with its HTTP status."""
 
+from math import isfinite
 from typing import ClassVar
 
 from rheostat.base.errors import RheostatError
@@ -12,6 +13,11 @@ class Refusal(RheostatError):
     code: ClassVar[str] = "invalid_request"
     retry_after: int | None = None
     """Seconds after which it may be tried again."""
+
+    @property
+    def fields(self) -> dict[str, float | None]:
+        """What the body says beside OpenAI's fields, for programs."""
+        return {}
 
 
 class BadRequest(Refusal):
@@ -30,6 +36,17 @@ class BelowFloor(Refusal):
 
     status = 403
     code = "below_floor"
+
+    def __init__(self, message: str, *, floor: float, asked: float | None) -> None:
+        super().__init__(message)
+        self.floor = floor
+        self.asked = asked
+        """None: the request said nothing of an impairment."""
+
+    @property
+    def fields(self) -> dict[str, float | None]:
+        """Floor and impairment. The floor is no secret of its key: `/v1/key` says it too."""
+        return {"floor": self.floor, "asked": self.asked if self.asked is None or isfinite(self.asked) else None}
 
 
 class NotGranted(Refusal):

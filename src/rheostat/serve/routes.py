@@ -90,7 +90,8 @@ async def one_model(model: str, service: ServiceIn) -> dict[str, Any]:
 @routes.get("/v1/key")
 async def own_key(service: ServiceIn, key: KeyIn) -> dict[str, Any]:
     """Say what the key that asks may do, and how much of the day's tokens is used."""
-    return {"object": "key", **asdict(key), "tokens_used_today": service.book.used_today(key)}
+    found = {"steers_by": service.directions.names(key), "tokens_used_today": service.book.used_today(key)}
+    return {"object": "key", **asdict(key), **found}
 
 
 @routes.post("/v1/completions", response_model=Answer, responses={200: {"content": STREAM}})
@@ -163,6 +164,7 @@ def _model(service: Service) -> dict[str, Any]:
         "object": "model",
         "created": service.created,
         "owned_by": "rheostat",
-        "context": service.network.body.n_context,
+        "context": service.network.shared_context,
+        "weights": service.network.weight_hash,
         "impairment": service.dial_described(),
     }

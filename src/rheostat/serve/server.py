@@ -1,11 +1,13 @@
 """`serve`: run the application until it is told to stop."""
 
 import logging
+import socket
 import sys
 import time
 
 import uvicorn
 
+from rheostat.base.errors import BadArgument
 from rheostat.models.network import Network
 from rheostat.serve.app import make_app
 from rheostat.serve.connection import connection
@@ -21,12 +23,31 @@ def serve(network: Network, settings: Settings, *, insecure: bool = False) -> No
     """Serve a network until SIGINT or SIGTERM; answers under way get some seconds to end.
 
     Raises:
-        BadArgument: the host can be reached from elsewhere, without certificate or permission.
+        BadArgument: the host can be reached from elsewhere, without certificate or permission; or address and port
+            cannot be listened at.
         NeedsTokenizer, FileNotUsable, SiteNotFound, SiteNotOffered: see `open_service`.
     """
     settings.check_host(insecure=insecure)
+    check_free(settings.host, settings.port)
     sys.setswitchinterval(SWITCH)
     make_server(network, settings).run()
+
+
+def check_free(host: str, port: int) -> None:
+    """See that an address can be listened at, before anything is opened.
+
+    Raises:
+        BadArgument: another process listens there, the port is not for everyone, or the host is not this machine's.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise BadArgument(
+            f"cannot listen at {host}:{port}: {error.strerror}. Give another --host or --port."
+        ) from error
 
 
 def make_server(network: Network, settings: Settings) -> uvicorn.Server:

@@ -18,6 +18,7 @@ from rheostat.serve.draws import Draws
 from rheostat.serve.keys import KeyBook
 from rheostat.serve.limits import Limiter
 from rheostat.serve.metrics import Metrics, resident_bytes
+from rheostat.serve.offered import OfferedDirections, load_offered
 from rheostat.serve.secret import read_secret
 from rheostat.serve.settings import Settings
 
@@ -29,6 +30,7 @@ class Service:
     settings: Settings
     network: Network
     dial: Dial
+    directions: OfferedDirections
     batcher: Batcher
     book: KeyBook
     limiter: Limiter
@@ -61,13 +63,21 @@ def open_service(network: Network, settings: Settings, *, created: int) -> Servi
         NeedsTokenizer: the model has none.
         FileNotUsable: keys, log or secret cannot be used.
         SiteNotFound, SiteNotOffered: the dial's site is not in the network.
+        DirectionNotUsable: a direction that the settings name belongs to another network.
     """
     network.tokens.spell("a")  # a model without a tokenizer is refused before anything is written
     dial = make_dial(network, settings)
+    directions = load_offered(network, settings.directions)
     secret = read_secret(settings.secret_path)
     book = KeyBook(settings.keys_path)
     audit = AuditLog(settings.audit_path, secret)
-    audit.append("start", model=network.name, dial=dial.label, most=settings.impairment.most)
+    audit.append(
+        "start",
+        model=network.name,
+        weights=network.weight_hash,
+        dial=dial.label,
+        most=settings.impairment.most,
+    )
     limiter, metrics = Limiter(book), Metrics()
     batcher = Batcher(network, max_rows=settings.limits.rows, max_waiting=settings.limits.waiting)
     metrics.watch("requests_running", lambda: limiter.running)
@@ -75,7 +85,7 @@ def open_service(network: Network, settings: Settings, *, created: int) -> Servi
     metrics.watch("rows_waiting", lambda: batcher.figures.waiting)
     metrics.watch("threads", threading.active_count)
     metrics.watch("resident_bytes", resident_bytes)
-    return Service(settings, network, dial, batcher, book, limiter, audit, Draws(secret), metrics, created)
+    return Service(settings, network, dial, directions, batcher, book, limiter, audit, Draws(secret), metrics, created)
 
 
 def make_dial(network: Network, settings: Settings) -> Dial:

@@ -1,15 +1,18 @@
 """`Settings`: what a server serves and where, from one TOML file; a mistake in it is named by its place."""
 
 import ipaddress
+import ssl
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rheostat.base.errors import BadArgument, FileNotUsable
 from rheostat.edit.impairment import Mode
 from rheostat.edit.noise import Distribution
+
+DirectionName = Annotated[str, Field(pattern=r"^[\w.+-]{1,64}$")]
 
 
 class _Section(BaseModel):
@@ -66,6 +69,21 @@ class Tls(_Section):
     certificate: Path
     private_key: Path
 
+    def check(self) -> None:
+        """See that the two files are a certificate and its key, in the clear.
+
+        Raises:
+            FileNotUsable: they are not.
+        """
+        try:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(self.certificate, self.private_key, password=lambda: b"")  # never asks for one
+        except (OSError, ValueError) as error:
+            raise FileNotUsable(
+                f"{self.certificate} and {self.private_key} ([tls] in the settings) are no certificate in PEM with its "
+                f"private key, without passphrase: {error}"
+            ) from error
+
 
 class Settings(_Section):
     """Everything about a server."""
@@ -83,6 +101,8 @@ class Settings(_Section):
     """Where records of evaluations lie whose curves the page shows; relative to the file of settings. None: nowhere."""
     impairment: ImpairmentSettings = ImpairmentSettings()
     limits: Limits = Limits()
+    directions: dict[DirectionName, Path] = {}
+    """Name → file that `Directions.save` wrote, relative to the file of settings: what keys may steer by."""
     tls: Tls | None = None
 
     @property
@@ -101,11 +121,14 @@ class Settings(_Section):
         return self.folder / "secret"
 
     def check_host(self, *, insecure: bool = False) -> None:
-        """Refuse to be reached from other machines without encryption.
+        """Refuse to be reached from other machines without encryption, and a certificate that cannot be used.
 
         Raises:
+            FileNotUsable: certificate and key are none, or do not belong together.
             BadArgument: the host is not this machine's own, there is no certificate, and `insecure` is false.
         """
+        if self.tls is not None:
+            self.tls.check()
         if self.tls is None and not insecure and not _is_local(self.host):
             raise BadArgument(
                 f"the host {self.host} can be reached from other machines, and keys would travel in clear. Give a "
@@ -132,6 +155,8 @@ def read_settings(path: Path) -> Settings:
     if found.impairment.texts is not None:
         texts = path.parent / found.impairment.texts
         files["impairment"] = found.impairment.model_copy(update={"texts": texts})
+    if found.directions:
+        files["directions"] = {name: path.parent / one for name, one in found.directions.items()}
     if found.tls is not None:
         given = found.tls
         files["tls"] = Tls(certificate=path.parent / given.certificate, private_key=path.parent / given.private_key)

@@ -1,6 +1,7 @@
 """A toy model behind a server that runs in a thread, on a free port."""
 
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+import torch
 from openai import OpenAI
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
@@ -93,6 +95,15 @@ def toy_model() -> rh.Model:
     return loaded
 
 
+def planted_directions(model: rh.Model, *, seed: int = 0, width: int | None = None) -> rh.Directions:
+    """Random directions at two sites, long enough to change what the toy says."""
+    made = torch.Generator().manual_seed(seed)
+    sites = ("blocks.0.resid_post", "blocks.1.resid_post")
+    vectors = {site: torch.randn(width or model.d_model, generator=made) * 8 for site in sites}
+    known = {"method": "planted", "model": "toy", "weights": model.weight_hash}
+    return rh.Directions.of(*(rh.Direction("planted", site, vector, **known) for site, vector in vectors.items()))
+
+
 @contextmanager
 def running(model: rh.Model, folder: Path, **changes: Any) -> Iterator[Running]:
     """Serve until the block ends."""
@@ -106,10 +117,12 @@ def running(model: rh.Model, folder: Path, **changes: Any) -> Iterator[Running]:
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     while not server.started:
+        assert thread.is_alive(), "the server did not start"
         time.sleep(0.01)
-    url, book = f"http://127.0.0.1:{port}", KeyBook(settings.keys_path)
+    url, book = f"{'https' if settings.tls else 'http'}://127.0.0.1:{port}", KeyBook(settings.keys_path)
     try:
-        with httpx.Client(base_url=url, timeout=30) as client:
+        verify = ssl.create_default_context(cafile=settings.tls.certificate) if settings.tls else True
+        with httpx.Client(base_url=url, timeout=30, verify=verify) as client:
             yield Running(url, book, settings, server, model, client)
     finally:
         book.close()
@@ -120,7 +133,11 @@ def running(model: rh.Model, folder: Path, **changes: Any) -> Iterator[Running]:
 
 @pytest.fixture(scope="session")
 def served(toy_model: rh.Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(toy_model, tmp_path_factory.mktemp("serve")) as one:
+    folder = tmp_path_factory.mktemp("serve")
+    files = {name: str(folder / f"{name}.safetensors") for name in ("formal", "formal-2", "hidden")}
+    for seed, path in enumerate(files.values()):
+        planted_directions(toy_model, seed=seed).save(path)
+    with running(toy_model, folder, directions=files) as one:
         yield one
 
 

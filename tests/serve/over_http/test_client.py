@@ -5,6 +5,8 @@ import pytest
 import torch
 
 import rheostat as rh
+from rheostat.models.network import hash_weights
+from rheostat.serve.audit import read_log
 from rheostat.serve.exchange import ids_hash
 
 PROMPT = "w5 w9 w12 w7"
@@ -63,6 +65,14 @@ def test_an_impairment_changes_the_answer_and_edits_do(served):
     plan = rh.Plan((rh.Add("blocks.1.resid_post", torch.tensor(vector)),))
     steered = text(steering={"site": "blocks.1.resid_post", "vector": vector})
     assert steered.split() == served.model.generate(PROMPT, plan, max_new_tokens=8).text.split()
+
+
+def test_the_model_is_described_with_the_hash_of_its_weights(served):
+    (listed,) = served.client().models.list().data
+    described = served.client().models.retrieve("toy")
+    assert listed == described
+    assert listed.model_extra["weights"] == hash_weights(served.model.module)
+    assert read_log(served.settings.audit_path)[0]["weights"] == served.model.weight_hash
 
 
 def test_several_prompts_and_choices_come_in_order(served):

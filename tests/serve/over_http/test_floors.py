@@ -59,7 +59,15 @@ others = st.fixed_dictionaries(
         "draw": st.integers(-2, 3),
         "seed": st.integers(-5, 5),
         "edits": st.one_of(st.lists(edits, max_size=2), st.none(), st.just({})),
-        "steering": st.sampled_from([[], {"site": "blocks.0.mlp_out", "vector": [1.0] * 16, "strength": -1.0}]),
+        "steering": st.sampled_from(
+            [
+                [],
+                {"site": "blocks.0.mlp_out", "vector": [1.0] * 16, "strength": -1.0},
+                {"direction": "formal", "site": "blocks.1.resid_post", "strength": 1e6},
+                [{"direction": "formal", "site": "blocks.*.resid_post", "strength": 0.0, "positions": "prompt"}],
+                {"direction": "nothing"},
+            ]
+        ),
         "temperature": st.floats(0, 3),
         "Impairment": st.just(0),
         "rheostat": st.just({"impairment": 0}),
@@ -79,7 +87,8 @@ headers = st.dictionaries(
 @pytest.fixture(scope="module")
 def floored(served) -> tuple[Any, str]:
     endpoints = ("models", "completions", "chat", "lens")
-    return served, served.key(FLOOR, endpoints=endpoints, sites=("*",), activations=True, logits=True)
+    granted = {"sites": ("*",), "directions": ("*",), "activations": True, "logits": True}
+    return served, served.key(FLOOR, endpoints=endpoints, **granted)
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -116,8 +125,15 @@ def test_a_request_below_its_floor_is_refused_and_not_rounded(floored):
             body = question(path) | ({} if below is None else {"impairment": below})
             refused = served.post(path, key, **body)
             assert refused.status_code == 403
-            assert refused.json()["error"]["code"] == "below_floor"
-            assert "0.3" in refused.json()["error"]["message"]
+            error = refused.json()["error"]
+            assert error.pop("message").count("0.3")
+            assert error == {
+                "type": "invalid_request_error",
+                "param": None,
+                "code": "below_floor",
+                "floor": FLOOR,
+                "asked": below,
+            }
         answered = served.post(path, key, **question(path), impairment=FLOOR)
         assert answered.status_code == 200
         assert answered.json()["rheostat"]["impairment"] == FLOOR

@@ -7,10 +7,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+import rheostat as rh
 from rheostat.evaluation.protocol import Protocol
 from rheostat.evaluation.record import FORMAT
 from rheostat.evaluation.rule import judge
 from tests.serve.over_http.browser import CHROMIUM, Browser
+from tests.serve.over_http.conftest import planted_directions
 
 UI = Path(__file__).parents[3] / "src" / "rheostat" / "serve" / "ui"
 NAMES = ("completions", "chat", "models", "lens")
@@ -151,3 +153,38 @@ def test_a_refusal_stands_where_the_text_would(serving):
         page.tab_to("look")
         page.press("Enter")
         page.until("document.getElementById('said').innerText.includes('may not ask the endpoint lens')")
+
+
+@pytest.mark.slow  # a browser
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+def test_a_direction_is_chosen_with_the_keyboard(serving, toy_model, tmp_path: Path):
+    loud = rh.Directions.of(planted_directions(toy_model)["blocks.1.resid_post"] * 100.0)
+    loud.save(tmp_path / "loud.safetensors")
+    with serving(directions={"loud": str(tmp_path / "loud.safetensors")}) as one, Browser() as page:
+        key = one.key(directions=("*",))
+        page.open(f"{one.url}/ui")
+        page.until("document.activeElement.id === 'key'")
+        page.type(key)
+        page.press("Enter")
+        page.until("document.activeElement.id === 'prompt'")
+        page.value("document.getElementById('prompt').select()")
+        page.type("w5 w9 w12 w7")
+        page.tab_to("Steering and edits")
+        page.press("Enter")
+        page.tab_to("direction")
+        page.press("Down")
+        page.tab_to("strength")
+        page.press("Enter", ctrl=True)
+        page.until("document.getElementById('said').innerText === 'Both texts are written.'")
+        assert page.value("document.getElementById('direction').value") == "loud"
+        body = {"prompt": "w5 w9 w12 w7", "max_tokens": 24, "temperature": 0}
+        for place, more in (("plain", {}), ("changed", {"impairment": 0.3, "steering": {"direction": "loud"}})):
+            written = one.post("/v1/completions", key, **body, **more).json()["choices"][0]["text"]
+            assert page.value(f"document.querySelector('#{place} b').textContent") == written
+        unsteered = one.post("/v1/completions", key, **body, impairment=0.3).json()["choices"][0]["text"]
+        assert unsteered != written
+        one.book.change(key.split("-")[1], floor=0.2)
+        page.value("location.reload()")
+        page.until("document.getElementById('grants-text').innerText.includes('floor 0.2')")
+        assert page.value("document.getElementById('steer').hidden")
+        assert page.problems() == []

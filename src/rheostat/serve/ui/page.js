@@ -72,6 +72,8 @@ async function enter() {
   at("grants").hidden = false;
   at("grants-text").textContent = `${model}, key ${key.id} of ${key.name}, floor ${floor}`;
   at("draw").max = key.draws - 1;
+  at("steer").hidden = key.steers_by.length === 0;
+  at("direction").replaceChildren(element("option", "none", { value: "" }), ...key.steers_by.map((name) => element("option", name)));
   at("plain-title").textContent = floor > 0 ? `Least impairment of this key: ${floor}` : "Original";
   if (Number(at("dial").value) < floor) turn(floor);
   return `You may ask ${key.endpoints.join(", ")}.`;
@@ -114,8 +116,14 @@ function edits() {
   }
 }
 
+function steering() {
+  const direction = at("direction").value;
+  return direction ? [{ direction, strength: Number(at("strength").value) }] : [];
+}
+
 function dialled() {
-  return { model, prompt: at("prompt").value, impairment: Math.max(Number(at("dial").value), 0), draw: Number(at("draw").value), edits: edits() };
+  const dial = { impairment: Math.max(Number(at("dial").value), 0), draw: Number(at("draw").value) };
+  return { model, prompt: at("prompt").value, ...dial, steering: steering(), edits: edits() };
 }
 
 async function write(place, body) {
@@ -137,7 +145,7 @@ at("play").addEventListener("submit", (event) => {
   event.preventDefault();
   busy(at("play").querySelector("button"), async () => {
     const body = { ...dialled(), max_tokens: Number(at("tokens").value), temperature: 0 };
-    const written = await Promise.all([write(at("plain"), { ...body, impairment: floor, edits: [] }), write(at("changed"), body)]);
+    const written = await Promise.all([write(at("plain"), { ...body, impairment: floor, steering: [], edits: [] }), write(at("changed"), body)]);
     return written.every(Boolean) ? "Both texts are written." : "Refused; the reason stands where the text would.";
   });
 });
@@ -166,7 +174,7 @@ function lensTable(rows) {
 }
 
 function lensCell(row) {
-  const cell = element("td", row ? JSON.stringify(row.token).slice(1, -1).replace(/ /g, "␣") : "");
+  const cell = element("td", row ? JSON.stringify(row.token).slice(1, -1).replace(/\\(["\\])/g, "$1").replace(/\s/g, "␣") : "");
   if (row && typeof row.probability === "number") {
     cell.append(" ", element("small", row.probability.toFixed(2)));
     cell.style.setProperty("--share", `${Math.round(55 * row.probability)}%`);
@@ -185,7 +193,7 @@ at("look").addEventListener("click", () =>
 
 // --- the curves ------------------------------------------------------------------------------------------------------
 
-const WIDTH = 640, HEIGHT = 280, LEFT = 44, RIGHT = 100, TOP = 12, BOTTOM = 44;
+const WIDTH = 640, HEIGHT = 310, LEFT = 44, RIGHT = 100, TOP = 40, BOTTOM = 44;
 const across = (level) => LEFT + (1 - level) * (WIDTH - LEFT - RIGHT);
 const up = (share) => HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM);
 
@@ -198,6 +206,7 @@ function curve(record) {
     picture.append(drawn("text", { class: "quiet", x: across(tick), y: HEIGHT - BOTTOM + 17, "text-anchor": "middle" }, tick));
   }
   picture.append(drawn("text", { x: (LEFT + across(0)) / 2, y: HEIGHT - 6, "text-anchor": "middle" }, "impairment, from the most to none"));
+  picture.append(drawn("text", { x: 6, y: 14 }, "share of right answers, with its bounds"));
   const over = points.map((point) => `${across(point.level)},${up(point.high)}`);
   const under = points.map((point) => `${across(point.level)},${up(point.low)}`).reverse();
   picture.append(drawn("polygon", { class: "band", points: [...over, ...under].join(" ") }));
@@ -209,6 +218,7 @@ function curve(record) {
   if (outcome.recommended !== null) {
     const x = across(outcome.recommended);
     picture.append(drawn("line", { class: "recommended", x1: x, x2: x, y1: up(0), y2: up(1) }));
+    picture.append(drawn("text", { x, y: up(1) - 5, "text-anchor": "middle" }, `recommended ${outcome.recommended}`));
   }
   return picture;
 }
@@ -232,7 +242,11 @@ function evaluation(record) {
   article.append(element("h3", `${record.name}: ${record.model.id}, ${record.task.name}`));
   const told = outcome.recommended === null ? "No level is recommended." : `Recommended for release: impairment ${outcome.recommended} or more.`;
   article.append(element("p", `${told} ${outcome.reason}`));
-  if (record.points.length) article.append(curve(record), numbers(record));
+  if (record.points.length) {
+    const shown = element("div", undefined, { class: "scroll", tabindex: "0", role: "region", "aria-label": `Curve and numbers, ${record.name}` });
+    shown.append(curve(record), numbers(record));
+    article.append(shown);
+  }
   if (record.refusals.length) {
     const refused = record.refusals.map((one) => `${one.level} (${one.code || one.status})`);
     article.append(element("p", `Refused on the way: ${refused.join(", ")}.`));
