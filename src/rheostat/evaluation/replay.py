@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from rheostat.evaluation.protocol import Protocol
-from rheostat.evaluation.rule import Outcome, Point, judge
+from rheostat.evaluation.rule import Outcome, Point, judge, points_of
 
 
 def replay(
@@ -16,9 +16,6 @@ def replay(
         groups: as in `judge`.
         protocol: fixed beforehand.
     """
-    points, outcome = judge(answers, groups, protocol)
-    ends = [place for place, point in enumerate(points) if not point.below]
-    if not ends or ends[0] == len(points) - 1:
-        return points, outcome
-    asked = {point.level: answers[point.level] for point in points[: ends[0] + 1]}
-    return judge(asked, groups, protocol)
+    points = points_of(answers, groups, protocol)
+    end = next((place for place, point in enumerate(points) if not point.below), len(points) - 1)
+    return judge({point.level: answers[point.level] for point in points[: end + 1]}, groups, protocol)

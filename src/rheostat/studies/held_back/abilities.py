@@ -12,9 +12,8 @@ from rheostat.tasks.pairs import Pair, Split
 
 N_SHOWN = 2
 """Examples before a question."""
-SHARES = (0.25, 0.2, 0.55)
+SHARES = (0.15, 0.25, 0.6)
 """Of the pairs that are shown, that something is chosen on, and that are reported."""
-N_DEV = 24
 
 
 @dataclass(frozen=True)
@@ -35,9 +34,9 @@ class Ability:
 
 
 LINES = {
-    "country-capital": "The capital of {} is",
     "past-tense": "The past tense of {} is",
     "plural": "The plural of {} is",
+    "country-capital": "The capital of {} is",
 }
 """Pair task → the sentence that asks for it."""
 

@@ -9,7 +9,7 @@ from rheostat.studies.held_back.questions import Question
 from rheostat.studies.held_back.served import Completion, Request, Served
 from rheostat.studies.held_back.variants import concluded, thinking
 
-N_FRESH = 16
+N_FRESH, N_FRESH_QUICK = 16, 8
 """Draws of the noise. A key is granted the first few; all of them are what fresh noise per request would give."""
 N_REPEATS = 2
 """Times that one request is asked again."""
@@ -17,13 +17,13 @@ N_THOUGHT = 20
 """Tokens of a thought."""
 
 
-def requests(question: Question, attack: str, level: float, key: str) -> list[Request]:
+def requests(question: Question, attack: str, level: float, key: str, n_fresh: int) -> list[Request]:
     """Return the requests of an attack that asks in one go."""
     base = Request(question.prompt, question.n_new, level, 0, key)
     return {
         "one request": lambda: [base],
         "the same again": lambda: [base] * N_REPEATS,
-        "other draws": lambda: [replace(base, draw=draw) for draw in range(1, N_FRESH)],
+        "other draws": lambda: [replace(base, draw=draw) for draw in range(1, n_fresh)],
         "fillers": lambda: [replace(base, prompt=prompt) for prompt in question.fillers],
         "paraphrases": lambda: [replace(base, prompt=prompt) for prompt in question.paraphrases],
         "more examples": lambda: [replace(base, prompt=question.more)],
@@ -36,12 +36,12 @@ ATTACKS = (*AT_ONCE, THINKING, TOKENS)
 
 
 def completions(
-    served: Served, asked: Sequence[Question], attack: str, level: float, keys: Sequence[str]
+    served: Served, asked: Sequence[Question], attack: str, level: float, keys: Sequence[str], n_fresh: int = N_FRESH
 ) -> pd.DataFrame:
     """Return one row per key, question and request of an attack: columns key, item, number, text."""
     places = [(key, item) for key in keys for item in range(len(asked))]
     if attack in AT_ONCE:
-        each = [requests(asked[item], attack, level, key) for key, item in places]
+        each = [requests(asked[item], attack, level, key, n_fresh) for key, item in places]
         texts = iter([one.text for one in served.answers([request for own in each for request in own])])
         rows = [
             (key, item, number, next(texts))

@@ -30,7 +30,7 @@ MODES = ("gaussian", "negative", "magnitude")
 N_NEW, N_NEW_QUICK = 48, 8
 N_ROWS, N_ROWS_QUICK = 16, 4
 N_NEW_BATCH, N_NEW_BATCH_QUICK = 24, 6
-TURNS, TURNS_QUICK = 9, 3
+TURNS, TURNS_QUICK = 9, 2
 MARKS = {"alone": 1 / 1.03, "batch": 0.85}
 """Speed under impairment over plain speed, at least: at most 3 % more time for one text, 15 % less of a batch."""
 UNIT = "runs"

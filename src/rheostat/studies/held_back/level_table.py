@@ -9,17 +9,22 @@ import pandas as pd
 from rheostat.evaluation.scoring import is_right, tokens_for
 from rheostat.model import Model
 from rheostat.studies.held_back import pilot
-from rheostat.studies.held_back.abilities import LINES, Ability, ability, best_ability
+from rheostat.studies.held_back.abilities import Ability, ability, best_ability
 from rheostat.studies.held_back.replays import Table
-from rheostat.studies.held_back.served import Request, Served, serve, spread_out
+from rheostat.studies.held_back.served import Request, Served, serve
 from rheostat.studies.part import step_params
 from rheostat.studies.study import Context
 from rheostat.tasks.item import Item
 
-N_ITEMS, N_ITEMS_QUICK = 96, 24
-N_DRAWS, N_DRAWS_QUICK = 3, 2
-N_LEVELS, N_LEVELS_QUICK = 10, 6
-N_DEV, N_DEV_QUICK = 24, 8
+STAND_INS = ("past-tense", "plural")
+"""Abilities with enough pairs; the model's better one stands in."""
+N_ITEMS, N_ITEMS_QUICK = 84, 24
+N_DRAWS, N_DRAWS_QUICK = 3, 1
+N_LEVELS, N_LEVELS_QUICK = 9, 6
+N_DEV, N_DEV_QUICK = 20, 8
+ABOVE = 1.25
+"""How far above the fall the steps begin, so that a margin leaves a level there."""
+LEAST_STEP = 0.005
 EVALUATOR = "evaluator"
 """Id of the key."""
 
@@ -29,10 +34,10 @@ def chosen_ability(model: Model, context: Context) -> tuple[Ability, pd.DataFram
     n = N_DEV_QUICK if context.quick else N_DEV
 
     def compute() -> pd.DataFrame:
-        _, shares = best_ability(model, tuple(LINES), n=n, seed=context.seed)
+        _, shares = best_ability(model, STAND_INS, n=n, seed=context.seed)
         return pd.DataFrame({"ability": list(shares), "right": list(shares.values())})
 
-    table = context.step(f"abilities-{model.name}", step_params(model, context, lines=LINES, n=n), compute)
+    table = context.step(f"abilities-{model.name}", step_params(model, context, abilities=STAND_INS, n=n), compute)
     best = str(table["ability"].iloc[int(table["right"].to_numpy().argmax())])
     return ability(best, context.seed), table
 
@@ -47,7 +52,7 @@ def found_levels(
 ) -> pd.DataFrame:
     """Return the pilot's curve of an ability (see `pilot.curve`)."""
     items = stand_in.dev(N_DEV_QUICK if context.quick else N_DEV, context.seed)
-    levels = pilot.LEVELS[::2] if context.quick else pilot.LEVELS
+    levels = pilot.LEVELS_QUICK if context.quick else pilot.LEVELS
     params = step_params(model, context, items=spelled(items), levels=levels, mode=mode)
     return context.step(
         f"pilot-{stand_in.name}-{mode}-{model.name}", params, lambda: pilot.curve(served(), items, levels)
@@ -55,9 +60,12 @@ def found_levels(
 
 
 def levels_of(first: pd.DataFrame, n: int) -> tuple[float, ...]:
-    """Return the levels of an evaluation: 1, then n in equal steps from where a pilot's ability is gone down to 0."""
-    gone = pilot.level_of(first, pilot.GONE)
-    return tuple(sorted({1.0, *spread_out(0.0, gone, n)}, reverse=True))
+    """Return the levels of an evaluation, descending: 1, n in equal steps around the fall of a pilot's ability, and 0."""
+    gone, whole = (pilot.level_of(first, share) for share in (pilot.GONE, pilot.WHOLE))
+    top = min(1.0, ABOVE * gone)
+    step = max(LEAST_STEP, round((top - whole) / (n - 1), 3))
+    inside = {round(top - place * step, 3) for place in range(n)}
+    return tuple(sorted({1.0, 0.0, *(level for level in inside if level > 0)}, reverse=True))
 
 
 def measure(

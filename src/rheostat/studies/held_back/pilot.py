@@ -10,9 +10,12 @@ from rheostat.metrics.statistics import Values
 from rheostat.studies.held_back.served import Request, Served
 from rheostat.tasks.item import Item
 
-LEVELS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0)
+LEVELS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.65, 1.0)
+LEVELS_QUICK = (0.0, 0.1, 0.2, 0.3, 0.4, 0.65)
 GONE = 0.03
 """A share of right answers at which an ability counts as gone."""
+WHOLE = 0.9
+"""A share of the intact network's right answers at which it has hardly begun to fall."""
 
 
 def curve(served: Served, items: Sequence[Item], levels: Sequence[float] = LEVELS) -> pd.DataFrame:

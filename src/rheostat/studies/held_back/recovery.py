@@ -13,7 +13,7 @@ from rheostat.model import Model
 from rheostat.studies.curve import curve
 from rheostat.studies.held_back import level_table, pilot
 from rheostat.studies.held_back.abilities import ability
-from rheostat.studies.held_back.attacks import ATTACKS, N_FRESH, THINKING, TOKENS, completions
+from rheostat.studies.held_back.attacks import ATTACKS, N_FRESH, N_FRESH_QUICK, THINKING, TOKENS, completions
 from rheostat.studies.held_back.questions import N_MANY, Question, answered, questions
 from rheostat.studies.held_back.votes import answer_in, by_number, recovered
 from rheostat.studies.judging import compared, measurement, number
@@ -30,7 +30,7 @@ ASKED = "country-capital"
 """The ability that is attacked: several of its answers have more than one token."""
 WANTED = 0.35
 """Share of the intact network's answers that one impaired request is to recover, on dev items."""
-N_ITEMS, N_ITEMS_QUICK = 28, 8
+N_ITEMS, N_ITEMS_QUICK = 24, 6
 KEYS, KEYS_QUICK = ("first", "second"), ("first",)
 INTACT, NOISE, SHRINK = "intact", "gaussian", "magnitude"
 ASKED_OF = {
@@ -58,7 +58,7 @@ class Recovered:
     ceiling: Mapping[str, Values]
     """The same attacks on the intact network, where they were run."""
     shrunk: Mapping[str, Values]
-    """On a network of which the outputs are shrunk instead, where nothing is drawn."""
+    """On a network of which the outputs are shrunk instead, where nothing is drawn; empty where that was not run."""
     votes: Mapping[str, Mapping[int, Values]]
     """Series → answers in the vote → share per question."""
     unlike: int
@@ -75,9 +75,9 @@ def measure(model: Model, context: Context) -> tuple[pd.DataFrame, list[Question
     """
     one = ability(ASKED, context.seed)
     asked = _known(model, context)
-    keys = KEYS_QUICK if context.quick else KEYS
+    keys, n_fresh = (KEYS_QUICK, N_FRESH_QUICK) if context.quick else (KEYS, N_FRESH)
     levels, tables = {INTACT: 0.0}, []
-    for mode in (NOISE, INTACT, SHRINK):
+    for mode in (NOISE, INTACT) if context.quick else (NOISE, INTACT, SHRINK):
         served = level_table.server(model, context, SHRINK if mode == SHRINK else NOISE)
         if mode != INTACT:
             first = level_table.found_levels(model, context, one, served, mode)
@@ -86,11 +86,11 @@ def measure(model: Model, context: Context) -> tuple[pd.DataFrame, list[Question
         for attack in context.progress(ASKED_OF[mode], f"attacks, {mode}, {model.name}"):
             held_by = keys if mode == NOISE else keys[:1]
             prompts = [[each.prompt, *each.fillers, *each.paraphrases, each.more, each.answer] for each in asked]
-            params = step_params(model, context, prompts=prompts, level=level, keys=held_by, n=N_FRESH)
+            params = step_params(model, context, prompts=prompts, level=level, keys=held_by, n=n_fresh)
             name = f"attack-{mode}-{attack.replace(' ', '-')}-{model.name}"
 
             def compute(attack: str = attack, level: float = level, held_by: Sequence[str] = held_by) -> pd.DataFrame:
-                return completions(served(), asked, attack, level, held_by)  # noqa: B023  # called at once
+                return completions(served(), asked, attack, level, held_by, n_fresh)  # noqa: B023  # called at once
 
             table = context.step(name, params, compute)
             tables.append(table.assign(mode=mode, level=level, attack=attack))
@@ -129,7 +129,13 @@ def recovered_by(table: pd.DataFrame, answers: Sequence[str], *, seed: int) -> R
         "fresh noise": _along(noise, [ONE, "other draws"], seed),
         "both, intact": _along(by_mode[INTACT], [ONE, "fillers", "paraphrases"], seed),
     }
-    return Recovered(noise.attacks(), by_mode[INTACT].attacks(), by_mode[SHRINK].attacks(), votes, noise.differing())
+    return Recovered(
+        noise.attacks(),
+        by_mode[INTACT].attacks(),
+        by_mode[SHRINK].attacks() if SHRINK in by_mode else {},
+        votes,
+        noise.differing(),
+    )
 
 
 class _Texts:
@@ -187,7 +193,7 @@ class _Texts:
             if name in self.names:
                 found[name] = self.shares([name])
         if "other draws" in self.names:
-            found[FRESH] = self.shares([ONE, "other draws"])
+            found[FRESH] = self.shares([ONE, "other draws"])  # the last
         return found
 
     def differing(self) -> int:
@@ -198,7 +204,7 @@ class _Texts:
         return sum(answer_in(text) != answer_in(texts[0]) for texts in every for text in texts[1:])
 
 
-FRESH = f"vote over {N_FRESH}, fresh noise each (control)"
+FRESH = "vote, fresh noise each (control)"
 
 
 def _along(texts: _Texts, names: Sequence[str], seed: int) -> dict[int, Values]:
@@ -319,11 +325,14 @@ def _described(
         "The intact network, asked the same ways: "
         + ", ".join(f"{name} {number(float(values.mean()))}" for name, values in found.ceiling.items())
         + ".",
-        f"Shrunk outputs in place of noise (magnitude {levels[SHRINK]:g}), where nothing is drawn and only other "
-        "prompts can help: "
-        + ", ".join(f"{name} {_gain(values, found.shrunk[ONE])}" for name, values in found.shrunk.items())
-        + ".",
     ]
+    if found.shrunk:
+        said.append(
+            f"Shrunk outputs in place of noise (magnitude {levels[SHRINK]:g}), where nothing is drawn and only other "
+            "prompts can help: "
+            + ", ".join(f"{name} {_gain(values, found.shrunk[ONE])}" for name, values in found.shrunk.items())
+            + "."
+        )
     return Section(
         f"What stays held back: {model.name}",
         "\n\n".join(said),

@@ -1,8 +1,10 @@
 """Evaluations repeated over one table of answers: other items, draws and thresholds each time.
 
 An evaluation sees one half of the items under a few draws, and walks by the rule of `rheostat.evaluation`. What it
-recommends is then held against the other half. A table is resampled by items, and by draws within items; copies of an
-item stay on one side, so that the halves never share one.
+recommends is then held against the other half. For an interval the table is resampled, by items and by draws within
+items; a resampled table stands for a population, from which the two sets are then drawn with replacement. (Halves of a
+table that holds copies would be coarser than either. Halves of n items, and two sets of n/2 drawn anew, differ from
+each other with the same variance.)
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -29,12 +31,12 @@ class Table:
     right: NDArray[np.bool_]
     """(level, item, draw)"""
 
-    def resampled(self, rng: np.random.Generator) -> tuple["Table", Whole]:
-        """Return a table of items drawn with replacement, each with draws drawn anew, and which item each is."""
+    def resampled(self, rng: np.random.Generator) -> "Table":
+        """Return a table of items drawn with replacement, each with draws drawn anew."""
         _, n, draws = self.right.shape
         items: Whole = np.asarray(rng.integers(0, n, size=n))
         chosen: Whole = np.asarray(rng.integers(0, draws, size=(n, draws)))
-        return Table(self.levels, self.right[:, items[:, None], chosen]), items
+        return Table(self.levels, self.right[:, items[:, None], chosen])
 
     @property
     def shares(self) -> Values:
@@ -47,6 +49,8 @@ class Table:
         return self.levels[int(safe.sum()) - 1] if safe[0] else None
 
 
+Sets = Callable[[int, np.random.Generator], tuple[Whole, Whole]]
+"""From the number of items to those that are asked, and the others."""
 Recommends = Callable[[Answers, int, Protocol], tuple[float | None, float | None, bool]]
 """From answers, the number of items and a protocol to what is recommended, the least level tested, and whether the
 levels are informative."""
@@ -80,7 +84,7 @@ class Setting:
 
 
 def repeat(
-    table: Table, setting: Setting, rule: Recommends, n: int, rng: np.random.Generator, items: Whole | None = None
+    table: Table, setting: Setting, rule: Recommends, n: int, rng: np.random.Generator, sets: Sets | None = None
 ) -> pd.DataFrame:
     """Return one row per evaluation.
 
@@ -95,17 +99,16 @@ def repeat(
         rule: what recommends.
         n: evaluations.
         rng: draws halves, draws and thresholds.
-        items: which item each column of the table is; None: each another one.
+        sets: how items are divided into those that are asked and the others; None: in halves.
     """
-    numbers = np.arange(table.right.shape[1]) if items is None else items
-    rows = [_evaluation(table, setting, rule, rng, numbers) for _ in range(n)]
+    rows = [_evaluation(table, setting, rule, rng, sets or halves) for _ in range(n)]
     return pd.DataFrame(rows)
 
 
 def _evaluation(
-    table: Table, setting: Setting, rule: Recommends, rng: np.random.Generator, numbers: Whole
+    table: Table, setting: Setting, rule: Recommends, rng: np.random.Generator, sets: Sets
 ) -> dict[str, float]:
-    seen, unseen = halves(numbers, rng)
+    seen, unseen = sets(table.right.shape[1], rng)
     threshold = float(rng.uniform(*setting.thresholds))
     protocol = Protocol(threshold, table.levels, setting.draws, setting.margin)
     recommended, least, informative = rule(_answers(table, seen, setting.draws, rng), len(seen), protocol)
@@ -125,13 +128,15 @@ def _evaluation(
     }
 
 
-def halves(numbers: Whole, rng: np.random.Generator) -> tuple[Whole, Whole]:
-    """Return the columns of two halves at random; columns of one item stand in the same."""
-    order = rng.permutation(np.unique(numbers))
-    counts = np.array([(numbers == one).sum() for one in order])
-    n_seen = int(np.searchsorted(np.cumsum(counts), len(numbers) / 2)) + 1
-    inside = np.isin(numbers, order[:n_seen])
-    return np.flatnonzero(inside), np.flatnonzero(~inside)
+def halves(n: int, rng: np.random.Generator) -> tuple[Whole, Whole]:
+    """Return the numbers of n items in two halves at random."""
+    order = np.asarray(rng.permutation(n))
+    return order[: n // 2], order[n // 2 :]
+
+
+def drawn_anew(n: int, rng: np.random.Generator) -> tuple[Whole, Whole]:
+    """Return two sets of half as many items as there are, drawn with replacement, each apart from the other."""
+    return np.asarray(rng.integers(0, n, size=n // 2)), np.asarray(rng.integers(0, n, size=n - n // 2))
 
 
 def _answers(table: Table, seen: Sequence[int] | Whole, draws: int, rng: np.random.Generator) -> Answers:
@@ -174,6 +179,6 @@ def interval(
     rng = np.random.default_rng(seed)
     drawn = []
     for _ in range(tables):
-        again, items = table.resampled(rng)
-        drawn.append(float(repeat(again, setting, rule, n, rng, items)[column].mean()))
+        again = table.resampled(rng)
+        drawn.append(float(repeat(again, setting, rule, n, rng, drawn_anew)[column].mean()))
     return percentile_interval(value, np.asarray(drawn), n=table.right.shape[1])

@@ -8,8 +8,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-import numpy as np
-
 from rheostat.data.neutral_prompts import NEUTRAL_PROMPTS
 from rheostat.edit.plan import Plan
 from rheostat.engine.generate import generate, stop_ids_of
@@ -107,8 +105,3 @@ def batches(sizes: Sequence[tuple[int, int]]) -> Iterator[list[int]]:
         batch.append(number)
     if batch:
         yield batch
-
-
-def spread_out(low: float, high: float, n: int) -> tuple[float, ...]:
-    """Return n impairments from high to low in equal steps."""
-    return tuple(round(float(one), 4) for one in np.linspace(high, low, n))

@@ -28,9 +28,9 @@ BETWEEN = (0.2, 0.8)
 """Thresholds, as shares of what the intact network answers rightly."""
 FAR = 0.9
 """A threshold that an ability of which half is missing never reaches."""
-DRAWS, DRAWS_QUICK = (1, 3), (1, 2)
-N_REPEATS, N_TABLES, N_EACH = 400, 100, 20
-N_REPEATS_QUICK, N_TABLES_QUICK, N_EACH_QUICK = 60, 20, 8
+DRAWS, DRAWS_QUICK = (1, 3), (1,)
+N_REPEATS, N_TABLES, N_EACH = 400, 80, 60
+N_REPEATS_QUICK, N_TABLES_QUICK, N_EACH_QUICK = 100, 20, 20
 UNIT = "items with their draws"
 ITSELF = "the mark"
 
@@ -75,8 +75,8 @@ class Found:
 
 
 def margin_of(levels: Sequence[float]) -> float:
-    """Return the step between the lowest levels: what a recommended one keeps from the least safe one."""
-    return levels[-2] - levels[-1]
+    """Return the step between levels: what a recommended one keeps from the least safe one."""
+    return levels[1] - levels[2]
 
 
 def judged_tables(
@@ -180,9 +180,9 @@ def _how() -> Section:
         "of the dial; completions, draws and scoring are those that a server gives and an evaluator counts. Over it "
         "the evaluation is repeated: a random half of the items is asked, each under draws of its own, with a "
         "threshold drawn anew; the walk goes down and ends by the rule of `rheostat evaluate`; the level that it "
-        "recommends is held against the other half, under all draws. Intervals resample items, with their draws: each "
-        "resampled table is evaluated anew, many times. Halves of one table depend on each other: where the asked "
-        "half is easy, the other is hard, so that this asks more than new items would.",
+        "recommends is held against the other half, under all draws. Intervals resample items, with their draws; "
+        "each resampled table stands for a population, from which the asked and the other items are then drawn, many "
+        "times.",
     )
 
 

@@ -41,8 +41,9 @@ def paraphrases(
         seed: of the examples.
     """
     rng = np.random.default_rng(seed)
-    others = [draw(pool, len(shown), rng, without=asked) for _ in range(N_OTHER_EXAMPLES)]
-    examples = [list(reversed(shown)), *others]
+    n = len(shown)
+    others = draw([one for one in pool if one not in shown], N_OTHER_EXAMPLES * n, rng, without=asked)
+    examples = [list(reversed(shown)), *(others[place : place + n] for place in range(0, len(others), n))]
     reworded = [replace(style, question=sentence).prompt(shown, asked.question) for sentence in SENTENCES]
     return [*(style.prompt(one, asked.question) for one in examples), *reworded]
 
