@@ -26,6 +26,7 @@ from rheostat.studies.held_back.replays import Answers, Setting, Table, repeat, 
 from rheostat.studies.held_back.served import Request, Served, batches, serve
 from rheostat.studies.held_back.stepping_down import Budget
 from rheostat.studies.held_back.votes import answer_in, by_number, elected
+from rheostat.tasks.item import Item
 from rheostat.tasks.pairs import Pair
 
 LEVELS = (1.0, 0.5, 0.45, 0.4, 0.35, 0.3, 0.25, 0.2, 0.15, 0.1, 0.05, 0.0)
@@ -147,7 +148,23 @@ def test_the_level_of_a_share_lies_between_the_levels_tried():
     table = pd.DataFrame(rows)
     assert pilot.level_of(table, 0.75) == pytest.approx(0.3)  # the fifth item is not known, and does not count
     assert pilot.level_of(table, 0.25) == pytest.approx(0.5)
+    assert pilot.level_of(table, 0.25, between=False) == 0.6
     assert pilot.level_of(table[table["level"] < 0.5], 0.25) == 0.4
+
+
+@pytest.mark.parametrize("breaks", [0.008, 0.03, 0.3, 5.0])
+def test_a_pilot_looks_closer_where_an_ability_falls(served: Served, breaks: float, monkeypatch: pytest.MonkeyPatch):
+    def asked(served: object, items: Sequence[Item], levels: Sequence[float]) -> pd.DataFrame:
+        rows = [(level, n, level < float(own.answer) * breaks) for level in levels for n, own in enumerate(items)]
+        return pd.DataFrame(rows, columns=["level", "item", "right"])
+
+    monkeypatch.setattr(pilot, "asked", asked)
+    found = pilot.curve(served, [Item("", str(0.8 + 0.04 * n)) for n in range(11)], 6)
+    levels = sorted(set(found["level"]))
+    assert len(levels) == len(pilot.COARSE) + 6
+    if breaks < 1:
+        assert sum(0.3 * breaks < level < 3 * breaks for level in levels) >= 3
+        assert pilot.level_of(found, 0.5) == pytest.approx(breaks, rel=0.35)
 
 
 def test_the_levels_of_an_evaluation_descend_from_one_to_nothing():

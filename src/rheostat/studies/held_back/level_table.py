@@ -24,7 +24,7 @@ N_LEVELS, N_LEVELS_QUICK = 9, 6
 N_DEV, N_DEV_QUICK = 20, 8
 ABOVE = 1.25
 """How far above the fall the steps begin, so that a margin leaves a level there."""
-LEAST_STEP = 0.005
+LEAST_STEP = 0.0005
 EVALUATOR = "evaluator"
 """Id of the key."""
 
@@ -52,19 +52,19 @@ def found_levels(
 ) -> pd.DataFrame:
     """Return the pilot's curve of an ability (see `pilot.curve`)."""
     items = stand_in.dev(N_DEV_QUICK if context.quick else N_DEV, context.seed)
-    levels = pilot.LEVELS_QUICK if context.quick else pilot.LEVELS
-    params = step_params(model, context, items=spelled(items), levels=levels, mode=mode)
+    n_fine = pilot.N_FINE_QUICK if context.quick else pilot.N_FINE
+    params = step_params(model, context, items=spelled(items), levels=pilot.COARSE, n_fine=n_fine, mode=mode)
     return context.step(
-        f"pilot-{stand_in.name}-{mode}-{model.name}", params, lambda: pilot.curve(served(), items, levels)
+        f"pilot-{stand_in.name}-{mode}-{model.name}", params, lambda: pilot.curve(served(), items, n_fine)
     )
 
 
 def levels_of(first: pd.DataFrame, n: int) -> tuple[float, ...]:
-    """Return the levels of an evaluation, descending: 1, n in equal steps around the fall of a pilot's ability, and 0."""
+    """Return the levels of an evaluation, descending: 1, n in equal steps around a pilot's fall, and 0."""
     gone, whole = (pilot.level_of(first, share) for share in (pilot.GONE, pilot.WHOLE))
     top = min(1.0, ABOVE * gone)
-    step = max(LEAST_STEP, round((top - whole) / (n - 1), 3))
-    inside = {round(top - place * step, 3) for place in range(n)}
+    step = max(LEAST_STEP, round((top - whole) / (n - 1), 4))
+    inside = {round(top - place * step, 4) for place in range(n)}
     return tuple(sorted({1.0, 0.0, *(level for level in inside if level > 0)}, reverse=True))
 
 
