@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rheostat.base.shapes import Profile
+from rheostat.base.shapes import Grid
 from rheostat.edit.plan import Plan
 from rheostat.engine.continuous import Lane, RunningBatch
 from rheostat.engine.module_generate import inputs_of, module_generate
@@ -162,20 +162,22 @@ HOW = (
 )
 
 
-def _figure(tables: Mapping[str, pd.DataFrame], seed: int) -> Profile:
+def _figure(tables: Mapping[str, pd.DataFrame], seed: int) -> Grid:
     rows = []
-    for name, table in tables.items():
-        for _, over, under, _ in COMPARISONS:
+    for what, over, under, kind in COMPARISONS:
+        for name, table in tables.items():
             mean = bootstrap_mean(speeds(table, over, under), seed=seed)
-            place = f"{under} /\n{over}"
-            rows.append({"x": place, "value": mean.value, "low": mean.low, "high": mean.high, "series": name})
+            text = f"{mean.value:.3f} [{mean.low:.3f}, {mean.high:.3f}]"
+            control = "control" if "does not decide" in what else f"at least {MARKS[kind]:.3g}"
+            rows.append({"x": name, "y": f"{under} / {over} ({control})", "value": mean.value, "text": text})
     n = next(iter(tables.values()))["run"].nunique()
-    return Profile(
+    return Grid(
         name="cost",
         title="Speed under impairment",
-        x_label="what is compared",
-        y_label="speed (share of the plain way's)",
+        x_label="model",
+        y_label="speed of / in shares of that of",
+        value_label="speed",
         table=pd.DataFrame(rows),
         note=f"n = {n} runs of each way in turns, processor time, 95 % bootstrap intervals over runs.",
-        reference={"one text, at least": MARKS["alone"], "batch, at least": MARKS["batch"]},
+        centre=1.0,
     )

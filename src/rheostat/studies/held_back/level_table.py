@@ -20,7 +20,7 @@ STAND_INS = ("past-tense", "plural")
 """Abilities with enough pairs; the model's better one stands in."""
 N_ITEMS, N_ITEMS_QUICK = 84, 24
 N_DRAWS, N_DRAWS_QUICK = 3, 1
-N_LEVELS, N_LEVELS_QUICK = 9, 6
+N_LEVELS, N_LEVELS_QUICK = 9, 5
 N_DEV, N_DEV_QUICK = 20, 8
 ABOVE = 1.25
 """How far above the fall the steps begin, so that a margin leaves a level there."""

@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from rheostat.base.shapes import Figure, Profile
-from rheostat.metrics.statistics import Values, paired_difference
+from rheostat.base.shapes import Figure, Grid, Profile
+from rheostat.metrics.statistics import Values, bootstrap_mean, paired_difference
 from rheostat.model import Model
 from rheostat.studies.curve import curve
 from rheostat.studies.held_back import level_table, pilot
@@ -264,7 +264,7 @@ def run(context: Context) -> Part:
         table, asked, levels = measure(model, context)
         found = recovered_by(table, [one.answer for one in asked], seed=context.seed)
         *tried, control = measured(model.name, found, context.seed)
-        drawn = (_bars(model.name, found, levels, context.seed), _votes(model.name, found, levels, context.seed))
+        drawn = (_ways(model.name, found, levels, context.seed), _votes(model.name, found, levels, context.seed))
         sections.append(_described(model, asked, found, levels, [*tried, control], drawn))
         attacks, controls = [*attacks, *tried], [*controls, control]
         tables[f"completions-{model.name}"] = table
@@ -348,26 +348,25 @@ def _gain(values: Values, one: Values) -> str:
     return f"{number(float(values.mean()))} (difference [{number(difference.low)}, {number(difference.high)}])"
 
 
-def _bars(model: str, found: Recovered, levels: Mapping[str, float], seed: int) -> Profile:
-    shown = {
-        "impaired": found.attacks,
-        "intact": found.ceiling,
-        "shrunk": found.shrunk,
-    }
-    rows = [
-        row
-        for series, each in shown.items()
-        for row in curve(series, [(name, each[name]) for name in found.attacks if name in each], seed)
-    ]
-    return Profile(
+def _ways(model: str, found: Recovered, levels: Mapping[str, float], seed: int) -> Grid:
+    shown = {"impaired": found.attacks, "intact": found.ceiling, "shrunk": found.shrunk}
+    rows = []
+    for name in found.attacks:
+        for network, each in shown.items():
+            if name in each:
+                mean = bootstrap_mean(each[name], seed=seed)
+                text = f"{mean.value:.2f} [{mean.low:.2f}, {mean.high:.2f}]"
+                rows.append({"x": network, "y": name, "value": mean.value, "text": text})
+    return Grid(
         name=f"recovery-{model}",
         title=f"Answers recovered, by the way of asking, {model}",
-        x_label="way of asking",
-        y_label="share of answers recovered",
+        x_label="network",
+        y_label="way of asking",
+        value_label="share of answers recovered",
         table=pd.DataFrame(rows),
         note=f"n = {len(found.attacks[ONE])} questions with their keys, 95 % bootstrap intervals over questions; "
-        f"impairment {levels[NOISE]:g}.",
-        reference={ONE: float(found.attacks[ONE].mean())},
+        f"impairment {levels[NOISE]:g}. Fresh noise is the control.",
+        limits=(0.0, 1.0),
     )
 
 

@@ -30,7 +30,7 @@ FAR = 0.9
 """A threshold that an ability of which half is missing never reaches."""
 DRAWS, DRAWS_QUICK = (1, 3), (1,)
 N_REPEATS, N_TABLES, N_EACH = 400, 80, 60
-N_REPEATS_QUICK, N_TABLES_QUICK, N_EACH_QUICK = 100, 20, 20
+N_REPEATS_QUICK, N_TABLES_QUICK, N_EACH_QUICK = 80, 12, 15
 UNIT = "items with their draws"
 ITSELF = "the mark"
 
