@@ -19,6 +19,7 @@ from rheostat.serve.plans import served_plan
 from rheostat.serve.service import make_dial
 from rheostat.serve.settings import ImpairmentSettings, Settings
 from rheostat.studies.held_back import attacks, cost, level_table, pilot, recovery, replays, stepping_down
+from rheostat.studies.held_back import recovered as recovered_answers
 from rheostat.studies.held_back.abilities import ability
 from rheostat.studies.held_back.attacks import completions
 from rheostat.studies.held_back.questions import Question, questions
@@ -315,14 +316,14 @@ def answers_where(shares: Mapping[str, float], n: int = 24, *, seed: int = 0) ->
     rows = []
     counts = {"the same again": 2, "other draws": 15, "fillers": 8, "paraphrases": 7}
     for mode, names in recovery.ASKED_OF.items():
-        for key in ("first", "second") if mode == recovery.NOISE else ("first",):
+        for key in ("first", "second") if mode == recovered_answers.NOISE else ("first",):
             for item in range(n):
                 one = rng.random() < shares["one request"]
                 for name in names:
                     for number in range(counts.get(name, 1)):
                         right = rng.random() < shares.get(name, shares["one request"])
                         right = one if name in ("one request", "the same again") else right
-                        right = right or mode == recovery.INTACT
+                        right = right or mode == recovered_answers.INTACT
                         text = f" right{item}." if right else f" wrong{rng.integers(50)}."
                         text = f" wrong{item}." if name == "the same again" and not right else text
                         text = f" wrong{item}." if name == "one request" and not right else text
@@ -330,8 +331,8 @@ def answers_where(shares: Mapping[str, float], n: int = 24, *, seed: int = 0) ->
     return pd.DataFrame(rows, columns=["mode", "attack", "key", "item", "number", "text"])
 
 
-def judged(shares: Mapping[str, float]) -> tuple[dict[str, str], str, recovery.Recovered]:
-    found = recovery.recovered_by(answers_where(shares), [f" right{n}" for n in range(24)], seed=0)
+def judged(shares: Mapping[str, float]) -> tuple[dict[str, str], str, recovered_answers.Recovered]:
+    found = recovered_answers.recovered_by(answers_where(shares), [f" right{n}" for n in range(24)], seed=0)
     *tried, control = recovery.measured("planted", found, 0)
     outcomes = {one.quantity.removeprefix("answers recovered: "): recovery.outcome(one) for one in tried}
     return outcomes, recovery.verdict_of(tried, [control], found.unlike), found
@@ -339,8 +340,8 @@ def judged(shares: Mapping[str, float]) -> tuple[dict[str, str], str, recovery.R
 
 def test_a_planted_leak_is_found_and_named():
     outcomes, verdict, found = judged({"one request": 0.3, "paraphrases": 0.9, "fillers": 0.0, "more examples": 0.0})
-    assert outcomes["vote over 8, paraphrases"] == "leaks"
-    assert outcomes["vote over 3, the same request"] == "holds"
+    assert outcomes["paraphrases, 8"] == "leaks"
+    assert outcomes["same request, 3"] == "holds"
     assert outcomes["8 examples"] == "holds"
     assert verdict == "partly"
     assert found.unlike == 0
@@ -368,7 +369,7 @@ def test_a_request_that_is_answered_otherwise_when_repeated_is_counted():
     table = answers_where({"one request": 1.0})
     place = table.index[(table["attack"] == "the same again") & (table["item"] == 3)][0]
     table.loc[place, "text"] = " something else."
-    assert recovery.recovered_by(table, [f" right{n}" for n in range(24)], seed=0).unlike == 1
+    assert recovered_answers.recovered_by(table, [f" right{n}" for n in range(24)], seed=0).unlike == 1
 
 
 def test_variants_are_prompts_of_their_own_that_never_show_the_answer():

@@ -47,6 +47,9 @@ COMPARISONS = (
 )
 """What is compared, whose time stands above, whose below, and the mark."""
 
+LABELS = ("noise / plain", "noise / zero", "zero / plain", "plain / plain", "batch: mixed", "batch: plain")
+"""The same, for a figure."""
+
 
 def ways(model: Model, dial: Dial, *, quick: bool) -> dict[str, Callable[[], Any]]:
     """Return the ways of writing that take turns."""
@@ -164,20 +167,21 @@ HOW = (
 
 def _figure(tables: Mapping[str, pd.DataFrame], seed: int) -> Grid:
     rows = []
-    for what, over, under, kind in COMPARISONS:
+    for (_, over, under, _), label in zip(COMPARISONS, LABELS, strict=True):
         for name, table in tables.items():
             mean = bootstrap_mean(speeds(table, over, under), seed=seed)
-            text = f"{mean.value:.3f} [{mean.low:.3f}, {mean.high:.3f}]"
-            control = "control" if "does not decide" in what else f"at least {MARKS[kind]:.3g}"
-            rows.append({"x": name, "y": f"{under} / {over} ({control})", "value": mean.value, "text": text})
+            text = f"{mean.value:.3f} {mean.low:.2f}–{mean.high:.2f}"
+            rows.append({"x": name, "y": label, "value": mean.value, "text": text})
     n = next(iter(tables.values()))["run"].nunique()
     return Grid(
         name="cost",
         title="Speed under impairment",
         x_label="model",
-        y_label="speed of / in shares of that of",
+        y_label="speed of one in shares of the other's",
         value_label="speed",
         table=pd.DataFrame(rows),
-        note=f"n = {n} runs of each way in turns, processor time, 95 % bootstrap intervals over runs.",
+        note=f"n = {n} runs of each way in turns, processor time, 95 % bootstrap intervals over runs. Plain: by "
+        "transformers, or the batch without plans; zero: intensity 0. One text is to reach "
+        f"{MARKS['alone']:.3f}, the mixed batch {MARKS['batch']:.2f}.",
         centre=1.0,
     )

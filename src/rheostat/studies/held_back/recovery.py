@@ -1,10 +1,8 @@
 """Is an answer that the impairment took held back from somebody who asks cleverly?"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import pandas as pd
 
 from rheostat.base.shapes import Figure, Grid, Profile
@@ -13,9 +11,9 @@ from rheostat.model import Model
 from rheostat.studies.curve import curve
 from rheostat.studies.held_back import level_table, pilot
 from rheostat.studies.held_back.abilities import ability
-from rheostat.studies.held_back.attacks import ATTACKS, N_FRESH, N_FRESH_QUICK, THINKING, TOKENS, completions
-from rheostat.studies.held_back.questions import N_MANY, Question, answered, questions
-from rheostat.studies.held_back.votes import answer_in, by_number, recovered
+from rheostat.studies.held_back.attacks import ATTACKS, N_FRESH, N_FRESH_QUICK, THINKING, completions
+from rheostat.studies.held_back.questions import Question, answered, questions
+from rheostat.studies.held_back.recovered import INTACT, NOISE, ONE, SHRINK, Recovered, recovered_by
 from rheostat.studies.judging import compared, measurement, number
 from rheostat.studies.part import Part, step_params
 from rheostat.studies.record import Measurement, Section, Verdict, VerdictName
@@ -32,37 +30,16 @@ WANTED = 0.35
 """Share of the intact network's answers that one impaired request is to recover, on dev items."""
 N_ITEMS, N_ITEMS_QUICK = 24, 6
 KEYS, KEYS_QUICK = ("first", "second"), ("first",)
-INTACT, NOISE, SHRINK = "intact", "gaussian", "magnitude"
 ASKED_OF = {
     NOISE: ATTACKS,
     INTACT: ("one request", "fillers", "paraphrases", "more examples", THINKING),
     SHRINK: ("one request", "fillers", "paraphrases", "more examples"),
 }
-GRANTED = (3, 5)
-"""Draws that a key may be granted."""
 USEFUL = 0.1
 """A gain that counts: an attack of which the interval lies below it holds nothing worth having."""
-ORDERS = 20
 UNIT = "prompts with their keys"
-ONE = "one request"
 
 Outcome = Literal["leaks", "holds", "too wide to tell"]
-
-
-@dataclass(frozen=True)
-class Recovered:
-    """Shares of answers that each attack recovers, per question, over its keys."""
-
-    attacks: Mapping[str, Values]
-    """By what was asked, on the impaired network."""
-    ceiling: Mapping[str, Values]
-    """The same attacks on the intact network, where they were run."""
-    shrunk: Mapping[str, Values]
-    """On a network of which the outputs are shrunk instead, where nothing is drawn; empty where that was not run."""
-    votes: Mapping[str, Mapping[int, Values]]
-    """Series → answers in the vote → share per question."""
-    unlike: int
-    """Answers to a request asked again that differ from the first."""
 
 
 # --- measuring --------------------------------------------------------------------------------------------------------
@@ -109,107 +86,6 @@ def _known(model: Model, context: Context) -> list[Question]:
 
 
 # --- statistics -------------------------------------------------------------------------------------------------------
-
-
-def recovered_by(table: pd.DataFrame, answers: Sequence[str], *, seed: int) -> Recovered:
-    """Return what each attack recovers.
-
-    Args:
-        table: of `measure`.
-        answers: of the questions, in order.
-        seed: of the votes' order.
-    """
-    by_mode = {str(mode): _Texts(rows, answers) for mode, rows in table.groupby("mode")}
-    noise = by_mode[NOISE]
-    votes = {
-        "the same request": {n: noise.voted([ONE, "the same again"], n, seed) for n in (1, 3)},
-        "fillers": _along(noise, [ONE, "fillers"], seed),
-        "paraphrases": _along(noise, [ONE, "paraphrases"], seed),
-        "both": _along(noise, [ONE, "fillers", "paraphrases"], seed),
-        "fresh noise": _along(noise, [ONE, "other draws"], seed),
-        "both, intact": _along(by_mode[INTACT], [ONE, "fillers", "paraphrases"], seed),
-    }
-    return Recovered(
-        noise.attacks(),
-        by_mode[INTACT].attacks(),
-        by_mode[SHRINK].attacks() if SHRINK in by_mode else {},
-        votes,
-        noise.differing(),
-    )
-
-
-class _Texts:
-    """The completions of one mode, question by question and key by key."""
-
-    def __init__(self, rows: pd.DataFrame, answers: Sequence[str]) -> None:
-        ordered = rows.sort_values("number")
-        self._texts = {
-            (str(attack), str(key), int(str(item))): list(found["text"])
-            for (attack, key, item), found in ordered.groupby(["attack", "key", "item"])
-        }
-        self.keys = sorted(set(rows["key"]))
-        self.names = list(dict.fromkeys(rows["attack"]))
-        self._answers = answers
-
-    def texts(self, names: Sequence[str], key: str, item: int) -> list[str]:
-        """Return the completions of several attacks on one question."""
-        return [text for name in names for text in self._texts[name, key, item]]
-
-    def shares(self, names: Sequence[str], first: int | None = None) -> Values:
-        """Return, per question, the share of keys under which a vote over the first completions gives the answer."""
-        found = [
-            [recovered(self.texts(names, key, item)[:first], answer) for key in self.keys]
-            for item, answer in enumerate(self._answers)
-        ]
-        return np.asarray(np.mean(found, axis=1), dtype=np.float64)
-
-    def voted(self, names: Sequence[str], n: int, seed: int) -> Values:
-        """Return the same for votes over n of the completions, chosen at random."""
-        found = [
-            by_number(
-                [self.texts(names, key, item) for item in range(len(self._answers))],
-                self._answers,
-                n,
-                orders=ORDERS,
-                seed=seed,
-            )
-            for key in self.keys
-        ]
-        return np.asarray(np.mean(found, axis=0), dtype=np.float64)
-
-    def attacks(self) -> dict[str, Values]:
-        """Return what each attack recovers; with a vote, where it asks several times."""
-        found = {ONE: self.shares([ONE])}
-        if "the same again" in self.names:
-            found["vote over 3, the same request"] = self.shares([ONE, "the same again"])
-        if "other draws" in self.names:
-            for n in GRANTED:
-                found[f"vote over {n} granted draws"] = self.shares([ONE, "other draws"], n)
-        for names in (["fillers"], ["paraphrases"], ["fillers", "paraphrases"]):
-            n = 1 + len(self.texts(names, self.keys[0], 0))
-            found[f"vote over {n}, {' and '.join(names)}"] = self.shares([ONE, *names])
-        found[f"{N_MANY} examples"] = self.shares(["more examples"])
-        for name in (THINKING, TOKENS):
-            if name in self.names:
-                found[name] = self.shares([name])
-        if "other draws" in self.names:
-            found[FRESH] = self.shares([ONE, "other draws"])  # the last
-        return found
-
-    def differing(self) -> int:
-        """Return how many answers to a request asked again are another one's than the first."""
-        every = [
-            self.texts([ONE, "the same again"], key, item) for key in self.keys for item in range(len(self._answers))
-        ]
-        return sum(answer_in(text) != answer_in(texts[0]) for texts in every for text in texts[1:])
-
-
-FRESH = "vote, fresh noise each (control)"
-
-
-def _along(texts: _Texts, names: Sequence[str], seed: int) -> dict[int, Values]:
-    most = len(texts.texts(names, texts.keys[0], 0))
-    return {n: texts.voted(names, n, seed) for n in sorted({1, 3, 5, 9, most} & set(range(1, most + 1)))}
 
 
 def measured(model: str, found: Recovered, seed: int) -> list[Measurement]:
@@ -298,7 +174,7 @@ HOW = Section(
     "What stays held back",
     "Questions that the intact network answers rightly are asked of the impaired one, at the level at which one "
     f"request recovers about {WANTED:.0%} of such answers on other items. A vote takes the answer that came most "
-    "often. Noise is a keyed function of key, prompt and draw, as on a server; each key has a noise of its own. "
+    "often; a number behind a name says how many vote. Noise is a keyed function of key, prompt and draw, as on a server; each key has a noise of its own. "
     "Fillers are a space, an empty line or a polite word in front; paraphrases other examples and other words. "
     "Intervals resample questions, each with its keys.",
 )
@@ -355,7 +231,7 @@ def _ways(model: str, found: Recovered, levels: Mapping[str, float], seed: int) 
         for network, each in shown.items():
             if name in each:
                 mean = bootstrap_mean(each[name], seed=seed)
-                text = f"{mean.value:.2f} [{mean.low:.2f}, {mean.high:.2f}]"
+                text = f"{mean.value:.2f} {mean.low:.2f}–{mean.high:.2f}"
                 rows.append({"x": network, "y": name, "value": mean.value, "text": text})
     return Grid(
         name=f"recovery-{model}",
@@ -365,7 +241,8 @@ def _ways(model: str, found: Recovered, levels: Mapping[str, float], seed: int) 
         value_label="share of answers recovered",
         table=pd.DataFrame(rows),
         note=f"n = {len(found.attacks[ONE])} questions with their keys, 95 % bootstrap intervals over questions; "
-        f"impairment {levels[NOISE]:g}. Fresh noise is the control.",
+        f"impairment {levels[NOISE]:g}. A number behind a name: so many answers vote. Fresh "
+        "noise is the control.",
         limits=(0.0, 1.0),
     )
 
