@@ -175,9 +175,9 @@ def _figure(tables: Mapping[str, pd.DataFrame], seed: int) -> Grid:
     n = next(iter(tables.values()))["run"].nunique()
     return Grid(
         name="cost",
-        title="Speed under impairment",
+        title="Speed of one way in shares of another's",
         x_label="model",
-        y_label="speed of one in shares of the other's",
+        y_label="ways",
         value_label="speed",
         table=pd.DataFrame(rows),
         note=f"n = {n} runs of each way in turns, processor time, 95 % bootstrap intervals over runs. Plain: by "

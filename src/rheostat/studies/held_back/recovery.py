@@ -174,7 +174,8 @@ HOW = Section(
     "What stays held back",
     "Questions that the intact network answers rightly are asked of the impaired one, at the level at which one "
     f"request recovers about {WANTED:.0%} of such answers on other items. A vote takes the answer that came most "
-    "often; a number behind a name says how many vote. Noise is a keyed function of key, prompt and draw, as on a server; each key has a noise of its own. "
+    "often; a number behind a name says how many vote. Noise is a keyed function of key, prompt and "
+    "draw, as on a server; each key has a noise of its own. "
     "Fillers are a space, an empty line or a polite word in front; paraphrases other examples and other words. "
     "Intervals resample questions, each with its keys.",
 )
