@@ -10,9 +10,9 @@ from torch import Tensor
 
 from bench.outcome import Check, Outcome, compare, relative_error
 from bench.prompt import prompt_of
-from bench.timing import Times, take_turns
 from rheostat.directions.activation_addition import PromptVector, prompt_vectors
 from rheostat.engine.cells import Cell
+from rheostat.engine.turns import Times, take_turns
 from rheostat.metrics.loss import Loss
 from rheostat.model import Model
 

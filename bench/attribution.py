@@ -7,7 +7,7 @@ import pandas as pd
 
 from bench.outcome import Check, Outcome, compare
 from bench.patching import PAIRS, pair
-from bench.timing import take_turns
+from rheostat.engine.turns import take_turns
 from rheostat.metrics.tokens import LogitDifference
 from rheostat.model import Model
 from rheostat.tracing.activation_patching import cells_at

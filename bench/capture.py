@@ -10,7 +10,8 @@ from torch import Tensor
 
 from bench.outcome import Check, Outcome, compare, relative_error
 from bench.prompt import prompt_of
-from bench.timing import take_turns
+from rheostat.engine.module_generate import inputs_of
+from rheostat.engine.turns import take_turns
 from rheostat.model import Model
 from rheostat.models.tokens import Prompt
 
@@ -93,9 +94,3 @@ def by_hand(model: Model, inputs: Mapping[str, Tensor]) -> list[Tensor]:
             stack.callback(handle.remove)
         base(model, inputs)
     return found
-
-
-def inputs_of(model: Model, prompt: Prompt) -> dict[str, Tensor]:
-    """Return the arguments of a plain call, as a tokenizer makes them."""
-    ids = torch.tensor([model.row(prompt).ids], device=model.device)
-    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from bench.outcome import Check, Outcome, compare
-from bench.timing import scaled, take_turns
+from bench.timing import scaled
 from rheostat.directions.pairs import ContrastPair
 from rheostat.directions.texts import drawn_order, texts_of_pairs
+from rheostat.engine.turns import take_turns
 from rheostat.model import Model
 
 N_PAIRS = 16

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from bench.timing import take_turns
 from rheostat.engine.cells import Cell
+from rheostat.engine.turns import take_turns
 from rheostat.model import Model
 from rheostat.sites.site import resolve_single
 

@@ -6,13 +6,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig
 
-from bench.capture import inputs_of
 from bench.outcome import Check, Outcome, compare
 from bench.prompt import prompt_of
-from bench.timing import take_turns
 from rheostat.edit.arithmetic import Add
+from rheostat.engine.module_generate import inputs_of, module_generate
+from rheostat.engine.turns import take_turns
 from rheostat.model import Model
 from rheostat.models.tokens import Prompt
 
@@ -33,9 +32,9 @@ def run(model: Model, *, quick: bool) -> list[Outcome]:
     edit = steering(model, prompt)
     ways = {
         "ours": partial(ours, model, prompt, edit, n_new),
-        "plain": partial(plain, model, inputs, n_new),
+        "plain": partial(module_generate, model, inputs, n_new),
         "hook": partial(by_hand, model, inputs, edit, n_new),
-        "again": partial(plain, model, inputs, n_new),
+        "again": partial(module_generate, model, inputs, n_new),
     }
     results, times = take_turns(ways, turns=turns, device=model.device)
     silent = ours(model, prompt, Add(edit.site, edit.vector, strength=0.0), n_new)
@@ -74,23 +73,6 @@ def ours(model: Model, prompt: Prompt, edit: Add, n_new: int) -> list[int]:
     return list(model.generate(prompt, edit, max_new_tokens=n_new).ids[0])
 
 
-def plain(model: Model, inputs: Mapping[str, Tensor], n_new: int) -> list[int]:
-    """Generate greedily without any edit."""
-    module: Any = model.module
-    stop = module.generation_config.eos_token_id
-    pad = module.config.pad_token_id
-    config = GenerationConfig(
-        max_new_tokens=n_new,
-        do_sample=False,
-        use_cache=True,
-        eos_token_id=stop,
-        pad_token_id=pad if pad is not None else 0,
-        disable_compile=True,
-    )
-    written: list[int] = module.generate(**inputs, generation_config=config)[0, inputs["input_ids"].shape[1] :].tolist()
-    return written
-
-
 def by_hand(model: Model, inputs: Mapping[str, Tensor], edit: Add, n_new: int) -> list[int]:
     """Generate while a hook of our own adds the vector to the output of the middle block."""
     assert isinstance(edit.vector, Tensor)
@@ -101,7 +83,7 @@ def by_hand(model: Model, inputs: Mapping[str, Tensor], edit: Add, n_new: int) -
 
     handle = model.part(f"{model.body.blocks}.{model.n_blocks // 2}").register_forward_hook(add)
     try:
-        return plain(model, inputs, n_new)
+        return module_generate(model, inputs, n_new)
     finally:
         handle.remove()
 

@@ -6,8 +6,8 @@ from functools import partial
 from bench.generate import steering
 from bench.outcome import Check, Outcome, compare
 from bench.prompt import prompt_of
-from bench.timing import take_turns
 from rheostat.edit.arithmetic import Add
+from rheostat.engine.turns import take_turns
 from rheostat.model import Model
 from rheostat.models.tokens import Prompt
 

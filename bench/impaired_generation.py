@@ -7,13 +7,12 @@ from typing import Any
 
 from torch import Tensor
 
-from bench.capture import inputs_of
-from bench.generate import plain
 from bench.impairment import KIND, MODES, damage, tables
 from bench.outcome import Check, Outcome, compare
 from bench.prompt import prompt_of
-from bench.timing import take_turns
 from rheostat.edit.plan import Plan
+from rheostat.engine.module_generate import inputs_of, module_generate
+from rheostat.engine.turns import take_turns
 from rheostat.impairment.dial import Dial
 from rheostat.model import Model
 from rheostat.models.tokens import Prompt
@@ -32,15 +31,15 @@ def run(model: Model, *, quick: bool) -> list[Outcome]:
     inputs = inputs_of(model, prompt)
     plans = {mode: Dial(mode, KIND).plan(INTENSITY) for mode in MODES}
     mixed = [plans[MODES[row % len(MODES)]] if row else Plan() for row in range(N_ROWS)]
-    several = {name: tensor.repeat(N_ROWS, 1) for name, tensor in inputs.items()}
+    several = inputs_of(model, prompt, n_rows=N_ROWS)
     noise = tables(model, N_PROMPT + n_new)
     ways = {
         **{mode: partial(ours, model, [prompt], [plan], n_new) for mode, plan in plans.items()},
         "zero": partial(ours, model, [prompt], [Dial(MODES[0], KIND).plan(0.0)], n_new),
-        "plain": partial(plain, model, inputs, n_new),
-        "again": partial(plain, model, inputs, n_new),
+        "plain": partial(module_generate, model, inputs, n_new),
+        "again": partial(module_generate, model, inputs, n_new),
         "mixed": partial(ours, model, [prompt] * N_ROWS, mixed, n_new),
-        "batch": partial(plain, model, several, n_new),
+        "batch": partial(module_generate, model, several, n_new),
     }
     results, times = take_turns(ways, turns=turns, device=model.device)
     checks = (
@@ -96,7 +95,7 @@ def by_hand(
         for block, drawn in enumerate(noise):
             part = model.part(model.anatomy.tap(KIND, block).module)
             stack.callback(part.register_forward_hook(partial(hook, drawn, [])).remove)
-        return unlike(found, plain(model, inputs, len(found)))
+        return unlike(found, module_generate(model, inputs, len(found)))
 
 
 def unlike(found: Sequence[int], wanted: Sequence[int]) -> float:

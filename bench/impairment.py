@@ -11,12 +11,13 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from bench.outcome import Check, Outcome, compare
-from bench.timing import scaled, take_turns
+from bench.timing import scaled
 from rheostat.data.articles import bbc_articles
 from rheostat.data.keyword_prompts import keyword_prompts
 from rheostat.edit.noise import keyed_noise
 from rheostat.engine.cells import Cell
 from rheostat.engine.explain import explain_sweep
+from rheostat.engine.turns import take_turns
 from rheostat.impairment.dial import Dial
 from rheostat.model import Model
 from rheostat.sweeps.sweep import sweep

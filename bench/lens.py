@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bench.outcome import Check, Outcome, compare
 from bench.prompt import prompt_of
-from bench.timing import take_turns
+from rheostat.engine.turns import take_turns
 from rheostat.lenses.reading import POINTS, Reading
 from rheostat.model import Model
 from rheostat.models.tokens import Prompt

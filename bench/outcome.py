@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from bench.timing import Ratio, Times, ratio
+from bench.timing import Ratio, ratio
+from rheostat.engine.turns import Times
 
 
 @dataclass(frozen=True)

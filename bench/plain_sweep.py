@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from bench.outcome import Check, Outcome, compare, relative_error
-from bench.timing import scaled, take_turns
+from bench.timing import scaled
 from rheostat.edit.arithmetic import Add
 from rheostat.engine.plain_sweep import sweep_outputs
+from rheostat.engine.turns import take_turns
 from rheostat.model import Model, load
 
 WIDTH = 512

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from bench.outcome import Check, Outcome, compare
 from bench.prompt import prompt_of
-from bench.timing import take_turns
 from rheostat.edit.patching import Replace
+from rheostat.engine.turns import take_turns
 from rheostat.model import Model
 from rheostat.models.tokens import Prompt
 

@@ -5,12 +5,11 @@ from concurrent.futures import Future
 from functools import partial
 from itertools import count
 
-from bench.capture import inputs_of
-from bench.generate import plain
 from bench.outcome import Check, Outcome, compare
 from bench.prompt import prompt_of
-from bench.timing import take_turns
 from rheostat.edit.plan import Plan
+from rheostat.engine.module_generate import inputs_of, module_generate
+from rheostat.engine.turns import take_turns
 from rheostat.impairment.dial import Dial
 from rheostat.model import Model
 from rheostat.serve.batcher import Batcher
@@ -29,14 +28,14 @@ def run(model: Model, *, quick: bool) -> list[Outcome]:
     n_rows, n_new, turns = (4, 8, 1) if quick else (N_ROWS, N_NEW, TURNS)
     prompt = prompt_of(model, N_PROMPT)
     ids = tuple(model.row(prompt).ids)
-    several = {name: tensor.repeat(n_rows, 1) for name, tensor in inputs_of(model, prompt).items()}
+    several = inputs_of(model, prompt, n_rows=n_rows)
     draws = count()
     ways = {
         "mixed": lambda: ours(model, ids, mixed(n_rows, next(draws)), n_new),
         "unimpaired": lambda: ours(model, ids, [Plan()] * n_rows, n_new),
         "one": lambda: ours(model, ids, mixed(2, next(draws))[1:], n_new),
         "one_unimpaired": lambda: ours(model, ids, [Plan()], n_new),
-        "generate": partial(plain, model, several, n_new),
+        "generate": partial(module_generate, model, several, n_new),
         "again": lambda: ours(model, ids, [Plan()] * n_rows, n_new),
     }
     results, times = take_turns(ways, turns=turns, device=model.device)

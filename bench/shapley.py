@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from bench.outcome import Check, Outcome, compare, relative_error
-from bench.timing import take_turns
+from rheostat.engine.turns import take_turns
 from rheostat.metrics.loss import Loss
 from rheostat.model import Model
 from rheostat.neurons.shapley.neuron_game import NeuronGame, neuron_players

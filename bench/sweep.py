@@ -11,10 +11,11 @@ from torch import Tensor
 from bench.floor import Unit, best_unit, least_work, unit_of
 from bench.outcome import Check, Outcome, compare
 from bench.patching import PAIRS, ROW_TOKENS, Grid, full_rows, one_by_one, ours, pair
-from bench.timing import Times, ratio, scaled, take_turns
+from bench.timing import ratio, scaled
 from bench.where import where_time_goes
 from rheostat.engine.cells import Cell
 from rheostat.engine.explain import explain_sweep
+from rheostat.engine.turns import Times, take_turns
 from rheostat.model import Model
 
 TOLERANCE = 1e-5

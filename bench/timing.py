@@ -1,22 +1,10 @@
-"""Ways of doing the same thing, timed in turns: A B A B …, so that a busy machine slows all of them alike."""
+"""What times say: ratios of neighbouring turns, and the time of all cells where only some were run."""
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median, quantiles
-from typing import Any
 
-import torch
-
-
-@dataclass(frozen=True)
-class Times:
-    """Seconds of one way, in the order of its turns."""
-
-    wall: tuple[float, ...]
-    cpu: tuple[float, ...]
-    """Processor time of this process: what others do to the machine's clock does not enter, what they do to its caches
-    does."""
+from rheostat.engine.turns import Times
 
 
 @dataclass(frozen=True)
@@ -32,25 +20,6 @@ class Ratio:
         return f"{self.median:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
-def take_turns(
-    ways: Mapping[str, Callable[[], Any]], *, turns: int, device: torch.device
-) -> tuple[dict[str, Any], dict[str, Times]]:
-    """Do everything once unmeasured, then `turns` times in turns; return each way's last result, and its times."""
-    results = {name: way() for name, way in ways.items()}
-    wall: dict[str, list[float]] = {name: [] for name in ways}
-    cpu: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(turns):
-        for name, way in ways.items():
-            results[name] = None  # what a way returned is freed outside the time of any
-            _finish(device)
-            wall_start, cpu_start = time.perf_counter(), time.process_time()
-            results[name] = way()
-            _finish(device)
-            wall[name].append(time.perf_counter() - wall_start)
-            cpu[name].append(time.process_time() - cpu_start)
-    return results, {name: Times(tuple(wall[name]), tuple(cpu[name])) for name in ways}
-
-
 def scaled(times: Times, n_run: int, n_cells: int) -> Times:
     """Return the times of all cells, where only some were run."""
     factor = n_cells / n_run
@@ -62,9 +31,3 @@ def ratio(over: Sequence[float], under: Sequence[float]) -> Ratio:
     ratios = [a / b for a, b in zip(over, under, strict=True)]
     low, _, high = quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
     return Ratio(median(ratios), low, high, len(ratios))
-
-
-def _finish(device: torch.device) -> None:
-    """Wait for work that was only handed to an accelerator."""
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)

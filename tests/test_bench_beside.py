@@ -14,7 +14,7 @@ from bench import page
 from bench.beside import __main__ as command
 from bench.beside import by_rheostat, comparison, environment, process
 from bench.beside.question import Answer, Question, read_answers, read_questions, write_questions
-from bench.timing import Times
+from rheostat.engine.turns import Times
 from rheostat.models.toy import toy
 
 

@@ -118,7 +118,7 @@ def ask(library: str, folder: str, asked: Sequence[Question]) -> tuple[list[dict
     """
     python = sys.executable if library == "rheostat" else str(interpreter(library))
     print(f"{library} …", file=sys.stderr, flush=True)
-    path = os.pathsep.join([str(ROOT), str(ROOT / "src")]) if library == "rheostat" else str(ROOT)
+    path = os.pathsep.join([str(ROOT), str(ROOT / "src")])
     environment = {**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     with tempfile.TemporaryDirectory() as temporary:
         answers = Path(temporary)

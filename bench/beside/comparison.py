@@ -7,7 +7,8 @@ from typing import Any
 from torch import Tensor
 
 from bench.beside.question import Answer, Question
-from bench.timing import Ratio, Times, ratio
+from bench.timing import Ratio, ratio
+from rheostat.engine.turns import Times
 
 TOLERANCE = 1e-5
 """Of the range of the logits."""

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from bench.beside.plain import by_hooks, donor_activations, load_plain
 from bench.beside.question import Answer, Question, read_questions, write_answers
-from bench.timing import take_turns
+from rheostat.engine.turns import take_turns
 
 CPU = torch.device("cpu")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from bench.timing import Times
+from rheostat.engine.turns import Times
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from rheostat.evaluation.record import Evaluation
 from rheostat.evaluation.scoring import is_right, tokens_for
 from rheostat.evaluation.signature import create_key, read_key, verify
 from rheostat.evaluation.walk import Limits, evaluate
-from rheostat.evaluation.written import write_evaluation
+from rheostat.report.evaluation_folder import write_evaluation
 from rheostat.tasks.item import Item, Task
 from tests.evaluation.stand_in import KEY, Running, is_known
 

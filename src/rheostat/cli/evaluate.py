@@ -69,7 +69,7 @@ def run(
     from rheostat.evaluation.protocol import Protocol
     from rheostat.evaluation.signature import check_cryptography, create_key, read_key
     from rheostat.evaluation.walk import Limits, evaluate
-    from rheostat.evaluation.written import write_evaluation
+    from rheostat.report.evaluation_folder import write_evaluation
 
     protocol = Protocol(threshold, _levels(levels), draws, margin, confidence)
     check_cryptography()
@@ -105,8 +105,8 @@ def verify(
 
     Exit code 1 if not.
     """
-    from rheostat.evaluation.page import said
     from rheostat.evaluation.signature import verify as check
+    from rheostat.report.evaluation_page import said
 
     found = check(record, public_key=public_key)
     if json:
@@ -199,7 +199,7 @@ def _show(found: "Evaluation", *, json: bool) -> None:
         return
     import pandas as pd
 
-    from rheostat.evaluation.page import said
+    from rheostat.report.evaluation_page import said
     from rheostat.report.terminal import frame_table
 
     if found.points:

@@ -7,6 +7,7 @@ hold for any spread within 0 to 1. A percentile bootstrap would call a level saf
 """
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float
@@ -25,30 +26,39 @@ def p_value(shares: Shares, threshold: float, *, exact: bool) -> float:
         threshold: above 0, at most 1.
         exact: each unit is a single answer.
     """
-    n, total = len(shares), float(shares.sum())
-    tail = float(binom.cdf(math.ceil(total - 1e-9), n, threshold))
-    if exact:
-        return tail
-    return min(1.0, math.e * tail, _hoeffding(total / n, threshold, n))
+    return _p_value(float(shares.sum()), len(shares), threshold, exact=exact)
 
 
 def upper_bound(shares: Shares, *, confidence: float, exact: bool) -> float:
     """Return the largest share that the answers do not exclude with this confidence, one-sided."""
-    low, high = float(shares.mean()), 1.0
-    if p_value(shares, high, exact=exact) > 1 - confidence:
+    return _upper_bound(float(shares.sum()), len(shares), confidence=confidence, exact=exact)
+
+
+def lower_bound(shares: Shares, *, confidence: float, exact: bool) -> float:
+    """Return the smallest share that the answers do not exclude with this confidence, one-sided."""
+    return 1 - upper_bound(1 - shares, confidence=confidence, exact=exact)
+
+
+@lru_cache(maxsize=4096)
+def _upper_bound(total: float, n: int, *, confidence: float, exact: bool) -> float:
+    """Return the bound of n units whose shares sum to `total`: all that it depends on."""
+    low, high = total / n, 1.0
+    if _p_value(total, n, high, exact=exact) > 1 - confidence:
         return 1.0
     for _ in range(STEPS):
         middle = (low + high) / 2
-        if middle > 0 and p_value(shares, middle, exact=exact) <= 1 - confidence:
+        if middle > 0 and _p_value(total, n, middle, exact=exact) <= 1 - confidence:
             high = middle
         else:
             low = middle
     return high
 
 
-def lower_bound(shares: Shares, *, confidence: float, exact: bool) -> float:
-    """Return the smallest share that the answers do not exclude with this confidence, one-sided."""
-    return 1 - upper_bound(1 - shares, confidence=confidence, exact=exact)
+def _p_value(total: float, n: int, threshold: float, *, exact: bool) -> float:
+    tail = float(binom.cdf(math.ceil(total - 1e-9), n, threshold))
+    if exact:
+        return tail
+    return min(1.0, math.e * tail, _hoeffding(total / n, threshold, n))
 
 
 def _hoeffding(mean: float, threshold: float, n: int) -> float:

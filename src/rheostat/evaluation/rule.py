@@ -75,12 +75,8 @@ def judge(
         protocol: fixed beforehand.
         stopped: what ended the walk before the rule did.
     """
-    wanted = len(groups) * protocol.draws
-    done = list(takewhile(lambda level: len(answers.get(level, ())) == wanted, protocol.levels))
-    units = _units(groups)
-    exact = protocol.draws == 1 and len(units) == len(groups)
-    shares = {level: _shares(answers[level], units, protocol.draws) for level in done}
-    points = [_point(level, answers[level], shares[level], protocol, exact=exact) for level in done]
+    points, shares = _points(answers, groups, protocol)
+    done = list(shares)
     safe = []
     for point in points:
         if not point.below:
@@ -96,8 +92,26 @@ def judge(
 
 def is_over(answers: Mapping[float, Mapping[tuple[int, int], bool]], groups: Sequence[str], protocol: Protocol) -> bool:
     """Tell whether the last complete level is not below the threshold, so that nothing lower may be asked."""
-    points, _ = judge(answers, groups, protocol)
-    return any(not point.below for point in points)
+    return any(not point.below for point in points_of(answers, groups, protocol))
+
+
+def points_of(
+    answers: Mapping[float, Mapping[tuple[int, int], bool]], groups: Sequence[str], protocol: Protocol
+) -> list[Point]:
+    """Return the points of all complete levels, from the highest down; arguments as in `judge`."""
+    return _points(answers, groups, protocol)[0]
+
+
+def _points(
+    answers: Mapping[float, Mapping[tuple[int, int], bool]], groups: Sequence[str], protocol: Protocol
+) -> tuple[list[Point], dict[float, Shares]]:
+    """Return the points, and each level's shares by unit."""
+    wanted = len(groups) * protocol.draws
+    done = takewhile(lambda level: len(answers.get(level, ())) == wanted, protocol.levels)
+    units = _units(groups)
+    exact = protocol.draws == 1 and len(units) == len(groups)
+    shares = {level: _shares(answers[level], units, protocol.draws) for level in done}
+    return [_point(level, answers[level], own, protocol, exact=exact) for level, own in shares.items()], shares
 
 
 def _units(groups: Sequence[str]) -> list[list[int]]:
@@ -114,7 +128,7 @@ def n_units(groups: Sequence[str]) -> int:
 
 
 def _shares(answers: Mapping[tuple[int, int], bool], units: list[list[int]], draws: int) -> Shares:
-    means = [np.mean([answers[item, draw] for item in unit for draw in range(draws)]) for unit in units]
+    means = [sum(answers[item, draw] for item in unit for draw in range(draws)) / (draws * len(unit)) for unit in units]
     return np.asarray(means, dtype=np.float64)
 
 

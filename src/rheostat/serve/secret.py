@@ -5,8 +5,7 @@ import secrets
 from pathlib import Path
 
 from rheostat.base.errors import FileNotUsable
-
-N_BYTES = 32
+from rheostat.impairment.draws import N_BYTES
 
 
 def read_secret(path: Path) -> bytes:

@@ -10,11 +10,11 @@ from rheostat.base.errors import BadArgument, FileNotUsable
 from rheostat.capture.activations import Activations
 from rheostat.data.neutral_prompts import NEUTRAL_PROMPTS
 from rheostat.impairment.dial import Dial
+from rheostat.impairment.draws import Draws
 from rheostat.impairment.scale import measure_scale
 from rheostat.models.network import Network
 from rheostat.serve.audit import AuditLog
 from rheostat.serve.batcher import Batcher
-from rheostat.serve.draws import Draws
 from rheostat.serve.keys import KeyBook
 from rheostat.serve.limits import Limiter
 from rheostat.serve.metrics import Metrics, resident_bytes

@@ -85,6 +85,14 @@ STUDIES: dict[str, StudyCard] = {
             home="rheostat.studies.impairment:STUDY",
         ),
         StudyCard(
+            name="held-back",
+            title="A served impairment: whether a walk down the dial finds a safe level, what stays held back, and the "
+            "cost",
+            source="Helm-Burger, “Progress report 7” (LessWrong, 2022)",
+            minutes="not timed / not timed",
+            home="rheostat.studies.held_back:STUDY",
+        ),
+        StudyCard(
             name="task-vectors",
             title="Task vectors: what demonstrations leave at the last token, and what it does in other prompts",
             source="Hendel et al., “In-Context Learning Creates Task Vectors” (2023)",

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rheostat.serve.draws import Draws
+from rheostat.impairment.draws import Draws
 from rheostat.serve.floors import check_impairment
 from rheostat.serve.keys import Key
 from rheostat.serve.refusals import BelowFloor

@@ -10,7 +10,8 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 
-from rheostat.serve.secret import N_BYTES
+N_BYTES = 32
+"""Of the secret that noise is drawn from."""
 
 
 class Draws:

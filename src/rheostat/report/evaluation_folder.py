@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rheostat.base.files import atomic_file
-from rheostat.evaluation.page import evaluation_page
 from rheostat.evaluation.record import Evaluation
 from rheostat.evaluation.signature import public_key_of, signed
+from rheostat.report.evaluation_page import evaluation_page
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
