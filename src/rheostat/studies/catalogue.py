@@ -37,7 +37,7 @@ STUDIES: dict[str, StudyCard] = {
             name="causal-tracing",
             title="Causal tracing: which activations carry a fact past noise on its subject",
             source="Meng et al., “Locating and Editing Factual Associations in GPT” (arXiv:2202.05262)",
-            minutes="over 60 / 2",
+            minutes="130 / 2",
             home="rheostat.studies.causal_tracing:STUDY",
         ),
         StudyCard(
