@@ -105,7 +105,7 @@ STUDIES: dict[str, StudyCard] = {
             "hold",
             source="Merullo et al., “Language Models Implement Simple Word2Vec-style Vector Arithmetic” "
             "(arXiv:2305.16130)",
-            minutes="not timed / 4",
+            minutes="47 / 4",
             home="rheostat.studies.vector_arithmetic:STUDY",
         ),
     )
