@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from rheostat.data.neutral_prompts import NEUTRAL_PROMPTS
 from rheostat.edit.plan import Plan
 from rheostat.evaluation.protocol import Protocol
+from rheostat.impairment.dial import Dial
 from rheostat.model import Model, load
 from rheostat.models.toy import toy
 from rheostat.serve.plans import served_plan
@@ -26,7 +27,7 @@ from rheostat.studies.held_back.questions import Question, questions
 from rheostat.studies.held_back.replays import Answers, Setting, Table, repeat, without_bounds
 from rheostat.studies.held_back.served import Request, Served, batches, serve
 from rheostat.studies.held_back.stepping_down import Budget
-from rheostat.studies.held_back.votes import answer_in, by_number, elected
+from rheostat.studies.held_back.votes import answer_in, by_number, elected, recovered
 from rheostat.tasks.item import Item
 from rheostat.tasks.pairs import Pair
 
@@ -297,9 +298,15 @@ def test_the_truly_least_safe_level_counts_only_safe_levels_above_it():
 def test_a_vote_takes_what_came_most_often():
     assert answer_in(" Buenos Aires. The capital") == "Buenos Aires"
     assert answer_in("\nParis\nThe") == "Paris"
-    assert elected([" Rome.", " Paris", " Paris, which"]) == "Paris"
-    assert elected([" Rome", " Paris", "."]) == "Rome"  # the earlier of equals; nothing said is no vote
-    assert elected(["", "."]) == ""
+    assert elected([" Rome.", " Paris", " Paris, which"]) == ["Paris"]
+    assert elected([" Rome", " Paris", "."]) == ["Rome", "Paris"]  # equals; nothing said is no vote
+    assert elected(["", "."]) == []
+
+
+def test_among_equals_a_vote_falls_at_random():
+    assert recovered([" Rome", " Paris", " Paris"], "Paris") == 1.0
+    assert recovered([" Rome", " Paris", " Oslo"], "Paris") == pytest.approx(1 / 3)
+    assert recovered(["", ""], "Paris") == 0.0
 
 
 def test_a_vote_over_some_is_averaged_over_choices():
@@ -334,14 +341,24 @@ def answers_where(shares: Mapping[str, float], n: int = 24, *, seed: int = 0) ->
 def judged(shares: Mapping[str, float]) -> tuple[dict[str, str], str, recovered_answers.Recovered]:
     found = recovered_answers.recovered_by(answers_where(shares), [f" right{n}" for n in range(24)], seed=0)
     *tried, control = recovery.measured("planted", found, 0)
-    outcomes = {one.quantity.removeprefix("answers recovered: "): recovery.outcome(one) for one in tried}
-    return outcomes, recovery.verdict_of(tried, [control], found.unlike), found
+    named = {one.quantity.removeprefix("answers recovered: "): one for one in tried}
+    outcomes = {name: recovery.outcome(one) for name, one in named.items() if recovery.decides(one)}
+    deciding = [one for one in tried if recovery.decides(one)]
+    return outcomes, recovery.verdict_of(deciding, [control], found.unlike), found
+
+
+def test_what_could_not_tell_does_not_decide():
+    outcomes, verdict, found = judged({"one request": 0.3, "paraphrases": 0.9, "fillers": 0.9, "more examples": 0.9})
+    assert not any(name.startswith(("same request", "3 granted", "5 granted")) for name in outcomes)
+    assert "8 examples" in outcomes and verdict == "contradicted"  # no other one is shown to hold
+    ceiling = {**found.ceiling, "8 examples": np.full(24, 0.35)}
+    unable = recovery.measured("planted", replace(found, ceiling=ceiling), 0)
+    assert next(one.quantity for one in unable if "8 examples" in one.quantity).endswith("no better)")
 
 
 def test_a_planted_leak_is_found_and_named():
     outcomes, verdict, found = judged({"one request": 0.3, "paraphrases": 0.9, "fillers": 0.0, "more examples": 0.0})
     assert outcomes["paraphrases, 8"] == "leaks"
-    assert outcomes["same request, 3"] == "holds"
     assert outcomes["8 examples"] == "holds"
     assert verdict == "partly"
     assert found.unlike == 0
@@ -362,6 +379,9 @@ def test_where_nothing_leaks_the_claim_holds_and_only_if_a_vote_could_have_gaine
     assert recovery.verdict_of(holding, holding, 0) == "not testable here"
     assert recovery.verdict_of(strong, strong, 0) == "contradicted"
     assert recovery.verdict_of([*holding, *strong], strong, 0) == "partly"
+    wide = [recovery._against("m", "q", np.tile([0.0, 1.0], 4), np.full(8, 0.4), 0)]
+    assert recovery.verdict_of([*wide, *strong], strong, 0) == "contradicted"
+    assert recovery.verdict_of(wide, strong, 0) == "not testable here"
     assert recovery.verdict_of(holding, strong, 1) == "contradicted"
 
 
@@ -387,7 +407,7 @@ def seconds(factors: Mapping[str, float]) -> pd.DataFrame:
     base = {**dict.fromkeys([cost.ONE, cost.ZERO, cost.PLAIN, cost.AGAIN], 1.0)}
     base |= dict.fromkeys([cost.MIXED, cost.UNEDITED, cost.UNEDITED_AGAIN], 2.0)
     return pd.DataFrame(
-        {"way": way, "run": run, "seconds": one * factors.get(way, 1.0) * (1 + 0.002 * rng.normal())}
+        {"way": way, "run": run, "tokens": 8, "seconds": one * factors.get(way, 1.0) * (1 + 0.002 * rng.normal())}
         for way, one in base.items()
         for run in range(9)
     )
@@ -395,19 +415,28 @@ def seconds(factors: Mapping[str, float]) -> pd.DataFrame:
 
 def test_an_impairment_that_costs_nothing_meets_the_marks_and_a_slow_one_does_not():
     names = {kind: cost.judged({"m": seconds(factors)}, 0).verdicts[0].verdict for kind, factors in SLOW.items()}
-    assert names == {"free": "reproduced", "slow batch": "partly", "slow": "contradicted"}
+    assert names == {"free": "reproduced", "slow batch": "partly", "slow": "contradicted", "busy": "not testable here"}
 
 
 SLOW: dict[str, dict[str, float]] = {
     "free": {},
     "slow batch": {cost.MIXED: 1.4},
     "slow": {cost.MIXED: 1.4, cost.ONE: 1.2},
+    "busy": {cost.AGAIN: 1.1},
 }
+
+
+def test_a_text_that_ends_early_is_not_a_fast_one():
+    table = seconds({cost.ONE: 0.5})
+    half = table.assign(tokens=np.where(table["way"] == cost.ONE, 4, 8))
+    assert cost.judged({"m": half}, 0).verdicts[0].verdict == "reproduced"
+    assert np.allclose(cost.speeds(half, cost.PLAIN, cost.ONE), 1, atol=0.02)
+    assert np.allclose(cost.speeds(table, cost.PLAIN, cost.ONE), 2, atol=0.04)
 
 
 def test_a_batch_writes_what_each_plan_writes_alone(model: Model, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(cost, "PROMPT", PROMPTS[3])
-    plans = cost.mixed(6)
+    plans = cost.mixed(6, Dial("gaussian", "mlp_out"), draw=0)
     found = cost.batch(model, plans, n_new=5)
     alone = [list(model.generate(PROMPTS[3], plan, max_new_tokens=5).ids[0]) for plan in plans]
     assert [one[: len(other)] for one, other in zip(found, alone, strict=True)] == alone  # a batch ends nowhere
@@ -420,5 +449,5 @@ def test_every_way_of_the_timing_runs(model: Model, monkeypatch: pytest.MonkeyPa
     served = serve(model, "gaussian", 0)
     found = {name: way() for name, way in cost.ways(model, served.dial, quick=True).items()}
     assert set(found) == {name for _, over, under, _ in cost.COMPARISONS for name in (over, under)}
-    assert found[cost.PLAIN] == list(found[cost.ZERO].ids[0]) == found[cost.AGAIN]
+    assert found[cost.PLAIN] == found[cost.ZERO] == found[cost.AGAIN]
     assert found[cost.UNEDITED] == found[cost.UNEDITED_AGAIN]

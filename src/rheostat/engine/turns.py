@@ -1,4 +1,4 @@
-"""Ways of doing the same thing, timed in turns: A B A B …, so that a busy machine slows all of them alike."""
+"""Ways of doing the same thing, timed in turns, so that a busy machine slows all of them alike."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -21,12 +21,18 @@ class Times:
 def take_turns(
     ways: Mapping[str, Callable[[], Any]], *, turns: int, device: torch.device
 ) -> tuple[dict[str, Any], dict[str, Times]]:
-    """Do everything once unmeasured, then `turns` times in turns; return each way's last result, and its times."""
+    """Do everything once unmeasured, then `turns` times in turns; return each way's last result, and its times.
+
+    Each turn begins with another way: A B C, B C A, C A B, so that none always follows the same one.
+    """
     results = {name: way() for name, way in ways.items()}
     wall: dict[str, list[float]] = {name: [] for name in ways}
     cpu: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(turns):
-        for name, way in ways.items():
+    names = list(ways)
+    for turn in range(turns):
+        first = turn % max(len(names), 1)
+        for name in (*names[first:], *names[:first]):
+            way = ways[name]
             results[name] = None  # what a way returned is freed outside the time of any
             _finish(device)
             wall_start, cpu_start = time.perf_counter(), time.process_time()

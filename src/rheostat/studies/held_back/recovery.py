@@ -36,9 +36,10 @@ ASKED_OF = {
     SHRINK: ("one request", "fillers", "paraphrases", "more examples"),
 }
 USEFUL = 0.1
-"""A gain that counts: an attack of which the interval lies below it holds nothing worth having."""
+"""A gain that counts: an attack of which the interval lies below it gains nothing worth having."""
 UNIT = "prompts with their keys"
 
+BESIDE = " (does not decide"
 Outcome = Literal["leaks", "holds", "too wide to tell"]
 
 
@@ -91,10 +92,26 @@ def _known(model: Model, context: Context) -> list[Question]:
 def measured(model: str, found: Recovered, seed: int) -> list[Measurement]:
     """Return each attack's recovery against that of one request; the control, fresh noise, is the last."""
     return [
-        _against(model, f"answers recovered: {name}", values, found.attacks[ONE], seed)
+        _against(model, f"answers recovered: {name}{_beside(name, found)}", values, found.attacks[ONE], seed)
         for name, values in found.attacks.items()
         if name != ONE
     ]
+
+
+def _beside(name: str, found: Recovered) -> str:
+    """Return why an attack does not decide; empty: it does."""
+    if name.startswith("same request"):
+        return f"{BESIDE}: equal as long as draws are kept)"
+    if name.endswith("granted draws"):
+        return f"{BESIDE}: the control in a smaller dose)"
+    if name in found.ceiling and found.ceiling[name].mean() < found.attacks[ONE].mean() + USEFUL:
+        return f"{BESIDE}: the intact network does no better)"
+    return ""
+
+
+def decides(one: Measurement) -> bool:
+    """Tell whether an attack decides."""
+    return BESIDE not in one.quantity
 
 
 def _against(model: str, quantity: str, values: Values, one: Values, seed: int) -> Measurement:
@@ -112,8 +129,13 @@ def outcome(attack: Measurement) -> Outcome:
 def verdict_of(attacks: Sequence[Measurement], controls: Sequence[Measurement], unlike: int) -> VerdictName:
     """Return the verdict.
 
-    Reproduced: every attack holds; partly: some do; contradicted: all leak, or a request asked again got another
-    answer; not testable here: nothing can be told, or fresh noise gains nothing, so that no vote could.
+    Reproduced: every attack holds; partly: some do; contradicted: some leak and none holds, or a request asked again
+    got another answer; not testable here: nothing can be told, or fresh noise gains nothing, so that no vote could.
+
+    Args:
+        attacks: those that decide.
+        controls: fresh noise, per model.
+        unlike: answers to a request asked again that differ.
     """
     if unlike:
         return "contradicted"
@@ -122,9 +144,9 @@ def verdict_of(attacks: Sequence[Measurement], controls: Sequence[Measurement], 
     outcomes = {outcome(one) for one in attacks}
     if outcomes == {"holds"}:
         return "reproduced"
-    if outcomes == {"leaks"}:
-        return "contradicted"
-    return "partly" if "holds" in outcomes else "not testable here"
+    if "holds" in outcomes:
+        return "partly"
+    return "contradicted" if "leaks" in outcomes else "not testable here"
 
 
 # --- the part ---------------------------------------------------------------------------------------------------------
@@ -134,6 +156,7 @@ def run(context: Context) -> Part:
     """Ask in every way, on every model, and judge the claim."""
     attacks: list[Measurement] = []
     controls: list[Measurement] = []
+    beside: list[Measurement] = []
     figures: list[Figure] = []
     sections, tables, unlike = [], {}, 0
     for model in context.models:
@@ -142,7 +165,8 @@ def run(context: Context) -> Part:
         *tried, control = measured(model.name, found, context.seed)
         drawn = (_ways(model.name, found, levels, context.seed), _votes(model.name, found, levels, context.seed))
         sections.append(_described(model, asked, found, levels, [*tried, control], drawn))
-        attacks, controls = [*attacks, *tried], [*controls, control]
+        attacks, controls = [*attacks, *filter(decides, tried)], [*controls, control]
+        beside += [one for one in tried if not decides(one)]
         tables[f"completions-{model.name}"] = table
         figures += drawn
         unlike += found.unlike
@@ -151,7 +175,7 @@ def run(context: Context) -> Part:
         STATEMENT,
         verdict_of(attacks, controls, unlike),
         _reason(attacks, controls, unlike),
-        (*attacks, *controls),
+        (*attacks, *controls, *beside),
     )
     return Part((HOW, *sections), tables, tuple(figures), (verdict,))
 
@@ -163,10 +187,17 @@ def _reason(attacks: Sequence[Measurement], controls: Sequence[Measurement], unl
     said = [f"{kind.capitalize()}: {', '.join(names)}." for kind, names in kinds.items() if names]
     again = "none" if not unlike else f"{unlike}"
     weak = [one.model for one in controls if one.low <= 0]
-    power = f"Fresh noise gains nothing on {', '.join(weak)}." if weak else "Fresh noise for every request gains much."
+    power = (
+        f"Fresh noise gains nothing on {', '.join(weak)}."
+        if weak
+        else "Fresh noise for every request gains on every model."
+    )
     return (
         f"{' '.join(said)} Of the answers to a request asked again {again} differ. {power} An attack leaks where its "
-        f"interval lies above one request's rate, and holds where it lies below a gain of {USEFUL:g}."
+        f"interval lies above one request's rate, and holds where it lies below a gain of {USEFUL:g}; the "
+        f"{len(attacks)} comparisons are not corrected for their number. Attacks with which the intact network does no "
+        "better than one "
+        "impaired request, votes over granted draws (the control in a smaller dose) and repetitions do not decide."
     )
 
 

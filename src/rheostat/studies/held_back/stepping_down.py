@@ -29,8 +29,10 @@ BETWEEN = (0.2, 0.8)
 FAR = 0.9
 """A threshold that an ability of which half is missing never reaches."""
 DRAWS, DRAWS_QUICK = (1, 3), (1,)
-N_REPEATS, N_TABLES, N_EACH = 400, 80, 60
+N_REPEATS, N_TABLES, N_EACH = 400, 80, 150
 N_REPEATS_QUICK, N_TABLES_QUICK, N_EACH_QUICK = 80, 12, 15
+OFTEN = 0.25
+"""Share of the evaluations that must recommend a level below the highest, or their safety says nothing."""
 UNIT = "items with their draws"
 ITSELF = "the mark"
 
@@ -67,6 +69,12 @@ class Found:
     def controls_hold(self) -> bool:
         """Whether a rash evaluator was caught, the far ability never stopped early, the flat one was never trusted."""
         return all(one.high < 0 for one in self.rash) and self.far.low > 0 and self.flat.low > 0
+
+    @property
+    def is_of_use(self) -> bool:
+        """Whether enough evaluations recommend a level below the highest, under every number of draws."""
+        useful = self.repeats["recommended"] < 1
+        return bool((useful.groupby(self.repeats["draws"]).mean() >= OFTEN).all())
 
     @property
     def measurements(self) -> tuple[Measurement, ...]:
@@ -125,8 +133,8 @@ def _share(
 
 
 def verdict_of(found: Mapping[str, Found]) -> VerdictName:
-    """Return the verdict: none where a control fails."""
-    if not all(one.controls_hold for one in found.values()):
+    """Return the verdict: none where a control fails, or where hardly any evaluation recommends anything."""
+    if not all(one.controls_hold and one.is_of_use for one in found.values()):
         return "not testable here"
     return judge([each for one in found.values() for each in one.deciding], planted_found=True)
 
@@ -165,6 +173,8 @@ def _all(found: Mapping[str, Found]) -> tuple[Measurement, ...]:
 def _reason(found: Mapping[str, Found]) -> str:
     failed = [name for name, one in found.items() if not one.controls_hold]
     controls = f"A control fails on {', '.join(failed)}." if failed else "All controls hold."
+    idle = [name for name, one in found.items() if not one.is_of_use]
+    controls += f" Too few evaluations recommend a level on {', '.join(idle)}." if idle else ""
     deciding = [each for one in found.values() for each in one.deciding]
     return (
         f"{held(deciding)} {controls} The ability is a harmless one, the thresholds lie between "

@@ -18,15 +18,17 @@ def answer_in(completion: str) -> str:
     return END.split(completion.strip(), maxsplit=1)[0].strip()
 
 
-def elected(completions: Sequence[str]) -> str:
-    """Return the answer that most completions begin with, the earlier one of equals; an empty one does not count."""
-    answers = [one for one in map(answer_in, completions) if one]
-    return Counter(answers).most_common(1)[0][0] if answers else ""
+def elected(completions: Sequence[str]) -> list[str]:
+    """Return the answer that most completions begin with, or several equals; an empty one does not count."""
+    counted = Counter(one for one in map(answer_in, completions) if one)
+    most = max(counted.values(), default=0)
+    return [answer for answer, n in counted.items() if n == most]
 
 
-def recovered(completions: Sequence[str], answer: str) -> bool:
-    """Tell whether the answer that most completions begin with is this one."""
-    return is_right(elected(completions), answer, cut=False)
+def recovered(completions: Sequence[str], answer: str) -> float:
+    """Return the chance that a vote gives this answer; among equals it falls at random."""
+    equals = elected(completions)
+    return sum(is_right(one, answer, cut=False) for one in equals) / len(equals) if equals else 0.0
 
 
 def by_number(
@@ -45,7 +47,7 @@ def by_number(
     found = []
     for texts, answer in zip(completions, answers, strict=True):
         if n == len(texts):
-            found.append(float(recovered(texts, answer)))
+            found.append(recovered(texts, answer))
             continue
         chosen = [rng.permutation(len(texts))[:n] for _ in range(orders)]
         found.append(float(np.mean([recovered([texts[place] for place in one], answer) for one in chosen])))
