@@ -145,6 +145,7 @@ print(json.dumps([model.weight_hash, model.generate(sys.argv[2]).text, "gguf" in
 """
 
 
+@pytest.mark.slow
 def test_the_second_load_is_equal_and_touches_no_gguf_code(tiny: Path):
     first = rh.load(tiny)
     second = start(SECOND_LOAD, tiny, PROMPT)
@@ -171,6 +172,7 @@ print("done")
 """
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_convert_once(tiny: Path, cache: Path):
     command = [sys.executable, "-c", CONVERT, str(tiny)]
     pipe = subprocess.PIPE

@@ -351,7 +351,7 @@ def test_what_could_not_tell_does_not_decide():
     outcomes, verdict, found = judged({"one request": 0.3, "paraphrases": 0.9, "fillers": 0.9, "more examples": 0.9})
     assert not any(name.startswith(("same request", "3 granted", "5 granted")) for name in outcomes)
     assert "8 examples" in outcomes and verdict == "contradicted"  # no other one is shown to hold
-    ceiling = {**found.ceiling, "8 examples": np.full(24, 0.35)}
+    ceiling = {**found.ceiling, "8 examples": np.full(24, 0.2)}
     unable = recovery.measured("planted", replace(found, ceiling=ceiling), 0)
     assert next(one.quantity for one in unable if "8 examples" in one.quantity).endswith("no better)")
 

@@ -15,6 +15,7 @@ from rheostat.metrics.statistics import Values, bootstrap_mean, paired_differenc
 from rheostat.model import Model
 from rheostat.studies.judging import number
 from rheostat.studies.part import Part, joined, step_params
+from rheostat.studies.recall.enrichment import CENTRED, PLAIN
 from rheostat.studies.recall.facts import Subject, chosen_subjects, subject_params
 from rheostat.studies.recall.removals import (
     N_NEUTRAL,
@@ -33,6 +34,7 @@ from rheostat.tracing.attributes_rate import WordDecoder
 
 KINDS = {"mlp_out": "MLPs", "attn_out": "attention"}
 SHORT = {"mlp_out": "MLPs", "attn_out": "attn."}
+SHORT_WAY = {PLAIN: "as it is", CENTRED: "minus mean"}
 N_RANDOM = 4
 
 
@@ -118,7 +120,7 @@ def _figure(name: str, table: pd.DataFrame, seed: int) -> Grid:
         for way in WAYS:
             mean = bootstrap_mean(rate(table, group, way), seed=seed)
             text = f"{100 * mean.value:.0f} [{100 * mean.low:.0f}, {100 * mean.high:.0f}]"
-            rows.append({"x": way, "y": label, "value": mean.value, "text": text})
+            rows.append({"x": SHORT_WAY[way], "y": label, "value": mean.value, "text": text})
     return Grid(
         name=f"top-removals-{name}",
         title=f"Without the top, {name}",
