@@ -63,6 +63,11 @@ class Browser:
 
     def do(self, method: str, **params: Any) -> dict[str, Any]:
         """Send a command and return its result; what happens meanwhile is kept in `events`."""
+        found = self._answer(method, **params)
+        assert "error" not in found, found
+        return found["result"]
+
+    def _answer(self, method: str, **params: Any) -> dict[str, Any]:
         self._number += 1
         message = {"id": self._number, "method": method, "params": params}
         if self._session is not None:
@@ -76,13 +81,20 @@ class Browser:
             raw, _, self._buffer = self._buffer.partition(b"\0")
             found = json.loads(raw)
             if found.get("id") == self._number:
-                assert "error" not in found, found
-                return found["result"]
+                return found
             self.events.append(found)
 
     def open(self, url: str) -> None:
-        self.do("Page.navigate", url=url)
-        self.until("document.readyState === 'complete' && location.href !== 'about:blank'")
+        self._leave("Page.navigate", url=url)
+
+    def reload(self) -> None:
+        self._leave("Page.reload")
+
+    def _leave(self, method: str, **params: Any) -> None:
+        """Go to another document and wait until it is there; the one before is told by a mark on its window."""
+        self.value("window.left = true")
+        self.do(method, **params)
+        self.until("window.left === undefined && document.readyState === 'complete'")
 
     def value(self, expression: str) -> Any:
         """Return what an expression gives, evaluated in the page."""
@@ -91,10 +103,13 @@ class Browser:
         return found["result"].get("value")
 
     def until(self, expression: str, seconds: float = 60.0) -> None:
-        """Wait until an expression is true."""
+        """Wait until an expression is true; while a document is being replaced, none is."""
         end = time.monotonic() + seconds
-        while not self.value(expression):
-            assert time.monotonic() < end, f"{expression}; the page says: {self.value('document.body.innerText')}"
+        while True:
+            found = self._answer("Runtime.evaluate", expression=expression, returnByValue=True)
+            if found.get("result", {}).get("result", {}).get("value"):
+                return
+            assert time.monotonic() < end, f"{expression}: {found}; the page: {self.value('document.body.innerText')}"
             time.sleep(0.05)
 
     def press(self, name: str, *, ctrl: bool = False, times: int = 1) -> None:

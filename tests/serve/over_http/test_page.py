@@ -184,7 +184,7 @@ def test_a_direction_is_chosen_with_the_keyboard(serving, toy_model, tmp_path: P
         unsteered = one.post("/v1/completions", key, **body, impairment=0.3).json()["choices"][0]["text"]
         assert unsteered != written
         one.book.change(key.split("-")[1], floor=0.2)
-        page.value("location.reload()")
+        page.reload()
         page.until("document.getElementById('grants-text').innerText.includes('floor 0.2')")
         assert page.value("document.getElementById('steer').hidden")
         assert page.problems() == []
