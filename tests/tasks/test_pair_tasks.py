@@ -34,6 +34,8 @@ def check(task: rh.PairTask) -> None:
     for pair in task.pairs:
         assert pair.question == pair.question.strip() and pair.answer == pair.answer.strip()
         assert pair.question != pair.answer
+        if task.kind in ("knowledge", "translation"):
+            assert not set(pair.question.lower().split()) & set(pair.answer.lower().split()), "could be copied"
     split = task.split()
     parts = [
         {(pair.question.lower(), pair.answer.lower()) for pair in part} for part in (split.shown, split.dev, split.test)

@@ -48,9 +48,11 @@ def command(
 
     check_free(settings.host, settings.port)
     loaded = load(settings.model, dtype=settings.dtype, device=settings.device, attention=settings.attention)
-    scheme = "https" if settings.tls else "http"
-    options.note(f"serving {loaded.name} at {scheme}://{settings.host}:{settings.port}; Ctrl-C ends")
-    serve(loaded, settings, insecure=insecure)
+
+    def say(url: str) -> None:
+        options.note(f"serving {loaded.name} at {url}; Ctrl-C ends")
+
+    serve(loaded, settings, insecure=insecure, on_ready=say)
 
 
 def read(config: Path | None, *, folder: Path | None, **changes: object) -> "Settings":

@@ -87,6 +87,7 @@ class Exchange:
                 floor=self._key.floor,
                 draw=question.draw,
                 edits=question.n_edits,
+                directions=list(question.directions),
                 texts=len(question.jobs),
                 prompts=[ids_hash(row.ids) for row in question.rows],
             )
@@ -156,6 +157,7 @@ class Exchange:
             "dial": self._service.dial.label,
             "draw": question.draw,
             "edits": question.n_edits,
+            "directions": list(question.directions),
             "prompt_tokens": [len(row) for row in question.rows],
             "applied": self._receipts,
             "outputs": [ids_hash(ids) for ids in self._ids],
@@ -237,7 +239,7 @@ class Exchange:
         return Piece(index, new, written.id, written.logprob, written.top_logprobs, finish)
 
     def _check_key(self) -> None:
-        check_still(self._service.book.get(self._key.id), self.question)
+        check_still(self._service, self._service.book.get(self._key.id), self.question)
 
 
 async def record(service: Service, event: str, **content: object) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from rheostat.lenses.reading import POINTS, Reading, read
 from rheostat.serve.floors import check_sites
 from rheostat.serve.keys import Key
 from rheostat.serve.protocol import LensRequest
-from rheostat.serve.question import Question, check_activations, check_model, check_prompts, dialled
+from rheostat.serve.question import Question, check_activations, check_model, check_prompts, dialled, named
 from rheostat.serve.refusals import TookTooLong
 from rheostat.serve.service import Service
 from rheostat.sites.positions import Positions
@@ -39,7 +39,8 @@ def lens_question(service: Service, key: Key, asked: LensRequest) -> Question:
             f"the answer would have {n_rows} rows: at most {MAX_ROWS}. Ask for fewer positions, less k or track."
         )
     impairment, user, plans = dialled(service, key, asked, [row])
-    return Question("lens", impairment, asked.draw, (row,), plans, len(user))
+    directions = tuple(one.direction for one in named(asked))
+    return Question("lens", impairment, asked.draw, (row,), plans, len(user), directions)
 
 
 def lens_content(service: Service, key: Key, asked: LensRequest, question: Question) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """`OfferedDirections`: the owner's directions, which keys may steer by, by name alone."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -30,18 +30,26 @@ class OfferedDirections:
             return []
         return [name for name in self._directions if any(fnmatchcase(name, pattern) for pattern in key.directions)]
 
+    def check(self, key: Key, asked: Sequence[str]) -> None:
+        """Refuse directions that are not there, or not for this key; which of the two is not said.
+
+        Raises:
+            NotGranted
+        """
+        may = self.names(key)
+        if missing := [name for name in asked if name not in may]:
+            listed = ", ".join(may) or "none"
+            raise NotGranted(f"no direction {missing[0]!r} for the key {key.id}; it may steer by: {listed}.")
+
     def plan(self, key: Key, asked: NamedSteering) -> Plan:
         """Return the edits that add a direction.
 
         Raises:
-            NotGranted: there is none of this name, or not for this key; which of the two is not said.
+            NotGranted: see `check`.
             SiteNotFound, BadArgument: it does not lie at the site that is named, or one must be.
             EditNotUsable: the positions are none.
         """
-        may = self.names(key)
-        if asked.direction not in may:
-            listed = ", ".join(may) or "none"
-            raise NotGranted(f"no direction {asked.direction!r} for the key {key.id}; it may steer by: {listed}.")
+        self.check(key, (asked.direction,))
         chosen = select(self._network, self._directions[asked.direction], site=asked.site)
         positions = Positions.from_json(asked.positions)
         return steering_plan(chosen, strength=asked.strength, positions=positions, keep_norm=asked.keep_norm)

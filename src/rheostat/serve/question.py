@@ -32,6 +32,8 @@ class Question:
     plans: tuple[Plan, ...]
     """One per prompt."""
     n_edits: int
+    directions: tuple[str, ...]
+    """Names of the server's directions that it steers by."""
     jobs: tuple[Job, ...] = ()
     """Prompts × choices, choices next to each other; none for the lens."""
     stops: tuple[str, ...] = ()
@@ -101,11 +103,15 @@ def asked_plan(service: Service, key: Key, asked: Dialled) -> Plan:
     check_no_edits(key, len(asked.steered) + len(asked.edits))
     own = own_plan(asked)
     check_edits(service.network, key, own)
-    named = [service.directions.plan(key, one) for one in asked.steered if isinstance(one, NamedSteering)]
-    return sum([*named, own], Plan())
+    return sum([*(service.directions.plan(key, one) for one in named(asked)), own], Plan())
 
 
-def check_still(key: Key, question: Question) -> None:
+def named(asked: Dialled) -> tuple[NamedSteering, ...]:
+    """Return what a request steers by the server's directions."""
+    return tuple(one for one in asked.steered if isinstance(one, NamedSteering))
+
+
+def check_still(service: Service, key: Key, question: Question) -> None:
     """Refuse to go on with what a key that was changed meanwhile may not ask any more; its sites are not looked at.
 
     Raises:
@@ -117,6 +123,7 @@ def check_still(key: Key, question: Question) -> None:
     check_impairment(key, question.impairment, default="none")
     check_draw(key, question.draw)
     check_no_edits(key, question.n_edits)
+    service.directions.check(key, question.directions)
     if question.n_logprobs is not None:
         check_logits(key)
     if question.endpoint == "lens":
@@ -207,7 +214,16 @@ def _written(
     if user:  # what does not fit is refused before it waits for a row
         service.batcher.call(lambda: bind(service.network, rows, None, plans, generating=n_tokens > 1)).result()
     return Question(
-        endpoint, impairment, asked.draw, tuple(rows), plans, len(user), tuple(jobs), asked.stops, n_logprobs
+        endpoint,
+        impairment,
+        asked.draw,
+        tuple(rows),
+        plans,
+        len(user),
+        tuple(one.direction for one in named(asked)),
+        tuple(jobs),
+        asked.stops,
+        n_logprobs,
     )
 
 

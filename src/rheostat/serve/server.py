@@ -4,6 +4,7 @@ import logging
 import socket
 import sys
 import time
+from collections.abc import Callable
 
 import uvicorn
 
@@ -19,8 +20,16 @@ SWITCH = 0.0005
 operation; at Python's 0.005 it would wait longer than it computes whenever many requests arrive."""
 
 
-def serve(network: Network, settings: Settings, *, insecure: bool = False) -> None:
+def serve(
+    network: Network, settings: Settings, *, insecure: bool = False, on_ready: Callable[[str], None] | None = None
+) -> None:
     """Serve a network until SIGINT or SIGTERM; answers under way get some seconds to end.
+
+    Args:
+        network: with a tokenizer.
+        settings: what is served, where, and to whom.
+        insecure: be reached from other machines without encryption.
+        on_ready: called with the address, once requests are answered there.
 
     Raises:
         BadArgument: the host can be reached from elsewhere, without certificate or permission; or address and port
@@ -30,7 +39,7 @@ def serve(network: Network, settings: Settings, *, insecure: bool = False) -> No
     settings.check_host(insecure=insecure)
     check_free(settings.host, settings.port)
     sys.setswitchinterval(SWITCH)
-    make_server(network, settings).run()
+    make_server(network, settings, on_ready=on_ready).run()
 
 
 def check_free(host: str, port: int) -> None:
@@ -50,11 +59,29 @@ def check_free(host: str, port: int) -> None:
         ) from error
 
 
-def make_server(network: Network, settings: Settings) -> uvicorn.Server:
+class Server(uvicorn.Server):
+    """Tells its address when it listens: port 0 stands for any free one."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[str], None] | None) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen."""
+        await super().startup(sockets)
+        if self.started and self._on_ready is not None:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            shown = f"[{host}]" if ":" in host else host
+            self._on_ready(f"{'https' if self.config.is_ssl else 'http'}://{shown}:{port}")
+
+
+def make_server(
+    network: Network, settings: Settings, *, on_ready: Callable[[str], None] | None = None
+) -> uvicorn.Server:
     """Return a server that is not running yet. Requests are in the audit log, not in uvicorn's."""
     service = open_service(network, settings, created=int(time.time()))
     limits, tls = settings.limits, settings.tls
-    return uvicorn.Server(
+    return Server(
         uvicorn.Config(
             make_app(service),
             host=settings.host,
@@ -68,5 +95,6 @@ def make_server(network: Network, settings: Settings) -> uvicorn.Server:
             timeout_keep_alive=5,
             timeout_graceful_shutdown=int(limits.grace_seconds),
             server_header=False,
-        )
+        ),
+        on_ready,
     )

@@ -48,8 +48,15 @@ def pair_task(name: str) -> PairTask:
     if name not in PAIR_TASKS:
         raise TaskNotUsable(f"no pair task {name!r}.{did_you_mean(name, PAIR_TASKS)} All: {', '.join(PAIR_TASKS)}.")
     kind, make, about = PAIR_TASKS[name]
-    pairs = {question: answer for question, answer in make() if question != answer}
+    pairs = {question: answer for question, answer in make() if _asks(kind, question, answer)}
     return PairTask(name, kind, tuple(Pair(*pair) for pair in pairs.items()), about)
+
+
+def _asks(kind: Kind, question: str, answer: str) -> bool:
+    """Tell whether an answer asks for more than a copy: "Czech Republic → Czech" could be copied."""
+    if kind in ("knowledge", "translation"):
+        return not set(question.lower().split()) & set(answer.lower().split())
+    return question != answer
 
 
 def pair_tasks(names: Sequence[str] | None = None) -> tuple[PairTask, ...]:

@@ -39,7 +39,9 @@ def test_a_named_direction_does_what_its_vector_does(served):
 def test_names_are_granted_like_sites_and_others_are_not_told_of(served):
     key = served.key(directions=("formal*",))
     assert served.get("/v1/key", key).json()["steers_by"] == ["formal", "formal-2"]
-    text(served, key, steering=[FORMAL, {**FORMAL, "direction": "formal-2"}])
+    both = [FORMAL, {**FORMAL, "direction": "formal-2"}]
+    answer = served.post("/v1/completions", key, prompt=PROMPT, max_tokens=2, steering=both).json()
+    assert answer["rheostat"]["directions"] == ["formal", "formal-2"]
     seen = [refusal(served, key, steering={**FORMAL, "direction": name}) for name in ("hidden", "nothing")]
     assert [one[:2] for one in seen] == [(403, "not_granted")] * 2
     assert "it may steer by: formal, formal-2." in seen[0][2]

@@ -164,6 +164,11 @@ CHANGES = {
     ),
     "an endpoint": ({}, {"endpoints": ("chat",)}, "may not ask the endpoint"),
     "probabilities": ({"logprobs": 1}, {"logits": False}, "may not see probabilities"),
+    "a direction": (
+        {"steering": {"direction": "formal", "site": "blocks.1.resid_post"}},
+        {"directions": ("formal-*",)},
+        "it may steer by: formal-2",
+    ),
     "a draw": ({"draw": 1}, {"draws": 1}, "granted draws 0 to 0"),
 }
 
@@ -171,7 +176,7 @@ CHANGES = {
 @pytest.mark.parametrize("name", CHANGES)
 def test_what_is_taken_away_ends_in_the_middle_of_a_stream(served, name):
     fields, change, message = CHANGES[name]
-    text = served.key(0.0, sites=("*",), logits=True, draws=2)
+    text = served.key(0.0, sites=("*",), directions=("*",), logits=True, draws=2)
     client = openai.OpenAI(api_key=text, base_url=f"{served.url}/v1", max_retries=0)
     stream = client.completions.create(model="toy", prompt="w5", max_tokens=60, stream=True, extra_body=fields)
     next(stream)

@@ -96,12 +96,18 @@ def test_the_page_is_used_with_the_keyboard_alone(serving, records: Path, tmp_pa
         page.tab_to("dial")
         page.press("Right", times=20)
         assert page.value("document.getElementById('dial-shown').innerText") == "0.50"
+        page.value("""
+            window.grown = 0;
+            const count = (found) => { window.grown += found.filter((one) => one.target.tagName === "B").length };
+            new MutationObserver(count).observe(document.getElementById("plain"), {childList: true, subtree: true});
+        """)
         page.press("Enter", ctrl=True)
         page.until("document.getElementById('said').innerText === 'Both texts are written.'")
         for place, level in (("plain", 0.0), ("changed", 0.5)):
             body = {"prompt": "w5 w9 w12 w7", "max_tokens": 24, "temperature": 0, "impairment": level}
             written = one.post("/v1/completions", key, **body).json()["choices"][0]["text"]
             assert page.value(f"document.querySelector('#{place} b').textContent") == written
+        assert page.value("window.grown") > 12, "the text is shown as it is written"
 
         assert page.value(
             "document.querySelector('#plain b').innerText !== document.querySelector('#changed b').innerText"

@@ -8,19 +8,43 @@ let model = "", floor = 0;
 
 class Refused extends Error {}
 
-async function ask(path, body) {
+async function send(path, body) {
   const headers = { Authorization: `Bearer ${sessionStorage.getItem(KEY) || ""}` };
   if (body) headers["Content-Type"] = "application/json";
-  let answer, content;
+  const answer = await arriving(fetch(path, { method: body ? "POST" : "GET", headers, body: body && JSON.stringify(body) }));
+  if (answer.status === 401) forget();
+  if (answer.ok) return answer;
+  const { error } = await arriving(answer.json());
+  throw new Refused(error ? error.message : `The server refused with ${answer.status}.`);
+}
+
+async function arriving(coming) {
   try {
-    answer = await fetch(path, { method: body ? "POST" : "GET", headers, body: body && JSON.stringify(body) });
-    content = await answer.json();
+    return await coming;
   } catch (error) {
     throw new Refused("The server does not answer.");
   }
-  if (answer.status === 401) forget();
-  if (!answer.ok) throw new Refused(content.error ? content.error.message : `The server refused with ${answer.status}.`);
-  return content;
+}
+
+async function ask(path, body) {
+  return arriving((await send(path, body)).json());
+}
+
+async function* streamed(path, body) {
+  const answer = await send(path, { ...body, stream: true });
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  for (let rest = ""; ; ) {
+    const { value, done } = await arriving(reader.read());
+    if (done) throw new Refused("The server ended in the middle.");
+    const lines = (rest + value).split("\n");
+    rest = lines.pop();
+    for (const line of lines.filter((one) => one.startsWith("data: "))) {
+      if (line === "data: [DONE]") return;
+      const event = JSON.parse(line.slice("data: ".length));
+      if (event.error) throw new Refused(event.error.message);
+      yield event;
+    }
+  }
 }
 
 function element(name, text, attributes = {}) {
@@ -127,17 +151,23 @@ function dialled() {
 }
 
 async function write(place, body) {
+  const text = element("b", "");
   place.classList.remove("bad");
-  place.replaceChildren(element("span", "…", { class: "asked" }));
+  place.setAttribute("aria-busy", "true"); // read aloud once, when it is whole
+  place.replaceChildren(element("span", `${body.prompt} …`, { class: "asked" }));
   try {
-    const answer = await ask("/v1/completions", body);
-    place.replaceChildren(element("span", body.prompt, { class: "asked" }), element("b", answer.choices[0].text));
+    for await (const { choices } of streamed("/v1/completions", body)) {
+      if (!text.isConnected) place.replaceChildren(element("span", body.prompt, { class: "asked" }), text);
+      text.append(...choices.map((choice) => choice.text));
+    }
     return true;
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
     place.classList.add("bad");
     place.textContent = error.message;
     return false;
+  } finally {
+    place.removeAttribute("aria-busy");
   }
 }
 
