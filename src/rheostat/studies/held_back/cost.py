@@ -28,10 +28,11 @@ STATEMENT = "Graded impairment of a transformer is cheap and easy to apply."
 PROMPT = "The capital of Germany is Berlin, and the river that flows through it is the Spree. The capital of France is"
 INTENSITY = 0.3
 MODES = ("gaussian", "negative", "magnitude")
-N_NEW, N_NEW_QUICK = 48, 8
+N_NEW, N_NEW_QUICK = 24, 8
 N_ROWS, N_ROWS_QUICK = 16, 4
 N_NEW_BATCH, N_NEW_BATCH_QUICK = 24, 6
-TURNS, TURNS_QUICK = 11, 2
+TURNS, TURNS_QUICK = {"alone": 64, "batch": 11}, {"alone": 2, "batch": 2}
+"""Of one text: many short ones, for the clock of a machine drifts by more than the mark from one second to another."""
 MARKS = {"alone": 1 / 1.03, "batch": 0.85}
 """Speed under impairment over plain speed, at least: at most 3 % more time for one text, 15 % less of a batch."""
 UNIT = "runs"
@@ -102,28 +103,38 @@ def batch(network: Network, plans: Sequence[Plan], *, n_new: int) -> list[list[i
 
 
 def measure(model: Model, context: Context) -> pd.DataFrame:
-    """Return one row per way and run: columns way, run, tokens, seconds (of this process on the processor)."""
+    """Return one row per way and run: columns way, run, tokens, seconds (of this process on the processor).
+
+    Texts take turns with texts, and batches with batches.
+    """
     turns = TURNS_QUICK if context.quick else TURNS
     served = server(model, context)
 
     def compute() -> pd.DataFrame:
-        written: dict[str, list[int]] = {}
-
-        def counted(way: str, write: Callable[[], list[list[int]]]) -> None:
-            written.setdefault(way, []).append(sum(map(len, write())))
-
         each = ways(model, served().dial, quick=context.quick)
-        _, times = take_turns(
-            {way: partial(counted, way, write) for way, write in each.items()}, turns=turns, device=model.device
-        )
-        return pd.DataFrame(
-            {"way": way, "run": run, "tokens": n, "seconds": seconds}
-            for way, each in times.items()
-            for run, (seconds, n) in enumerate(zip(each.cpu, written[way][1:], strict=True))  # the first was warm-up
+        return pd.concat(
+            [_timed(model, {way: each[way] for way in each if kinds[way] == kind}, n) for kind, n in turns.items()],
+            ignore_index=True,
         )
 
-    params = step_params(model, context, turns=turns, intensity=INTENSITY, noise="drawn anew", per="token")
+    kinds = {way: kind for _, over, under, kind in COMPARISONS for way in (over, under)}
+    n_new = N_NEW_QUICK if context.quick else N_NEW
+    params = step_params(model, context, turns=turns, n_new=n_new, intensity=INTENSITY, noise="drawn anew", per="token")
     return context.step(f"cost-{model.name}", params, compute)
+
+
+def _timed(model: Model, each: Mapping[str, Callable[[], list[list[int]]]], turns: int) -> pd.DataFrame:
+    written: dict[str, list[int]] = {way: [] for way in each}
+
+    def counted(way: str) -> None:
+        written[way].append(sum(map(len, each[way]())))
+
+    _, times = take_turns({way: partial(counted, way) for way in each}, turns=turns, device=model.device)
+    return pd.DataFrame(
+        {"way": way, "run": run, "tokens": n, "seconds": seconds}
+        for way, found in times.items()
+        for run, (seconds, n) in enumerate(zip(found.cpu, written[way][1:], strict=True))  # the first was warm-up
+    )
 
 
 def speeds(table: pd.DataFrame, over: str, under: str) -> Values:
@@ -155,7 +166,9 @@ def judged(tables: Mapping[str, pd.DataFrame], seed: int) -> Part:
     found = {name: measured(name, table, seed) for name, table in tables.items()}
     every = [one for each in found.values() for one in each]
     deciding = [one for one in every if "does not decide" not in one.quantity]
-    said_of_sharpness = "" if sharp(every) else " A way timed against itself missed its mark: the machine was too busy."
+    said_of_sharpness = (
+        "" if sharp(every) else " A way timed against itself missed its mark: times were too unsteady to tell."
+    )
     verdict = Verdict(
         CLAIM,
         STATEMENT,
@@ -201,7 +214,7 @@ def _figure(tables: Mapping[str, pd.DataFrame], seed: int) -> Grid:
             mean = bootstrap_mean(speeds(table, over, under), seed=seed)
             text = f"{mean.value:.3f} {mean.low:.2f}–{mean.high:.2f}"
             rows.append({"x": name, "y": label, "value": mean.value, "text": text})
-    n = next(iter(tables.values()))["run"].nunique()
+    runs = next(iter(tables.values())).groupby("way")["run"].nunique()
     return Grid(
         name="cost",
         title="Speed of one way in shares of another's",
@@ -209,7 +222,8 @@ def _figure(tables: Mapping[str, pd.DataFrame], seed: int) -> Grid:
         y_label="ways",
         value_label="speed",
         table=pd.DataFrame(rows),
-        note=f"n = {n} runs of each way in turns, processor time, 95 % bootstrap intervals over runs. Plain: by "
+        note=f"{runs[PLAIN]} runs of each text and {runs[UNEDITED]} of each batch, in turns, processor time, 95 % "
+        "bootstrap intervals over runs. Plain: by "
         "transformers, or the batch without plans; zero: intensity 0. One text is to reach "
         f"{MARKS['alone']:.3f}, the mixed batch {MARKS['batch']:.2f}.",
         centre=1.0,
