@@ -86,8 +86,8 @@ class Exchange:
                 impairment=question.impairment,
                 floor=self._key.floor,
                 draw=question.draw,
-                edits=question.n_edits,
-                directions=list(question.directions),
+                edits=len(question.changes.plan),
+                directions=list(question.changes.directions),
                 texts=len(question.jobs),
                 prompts=[ids_hash(row.ids) for row in question.rows],
             )
@@ -156,8 +156,8 @@ class Exchange:
             "intensity": self._service.intensity(question.impairment),
             "dial": self._service.dial.label,
             "draw": question.draw,
-            "edits": question.n_edits,
-            "directions": list(question.directions),
+            "edits": len(question.changes.plan),
+            "directions": list(question.changes.directions),
             "prompt_tokens": [len(row) for row in question.rows],
             "applied": self._receipts,
             "outputs": [ids_hash(ids) for ids in self._ids],
@@ -239,7 +239,9 @@ class Exchange:
         return Piece(index, new, written.id, written.logprob, written.top_logprobs, finish)
 
     def _check_key(self) -> None:
-        check_still(self._service, self._service.book.get(self._key.id), self.question)
+        key = self._service.book.get(self._key.id)
+        if key != self._key:
+            check_still(self._service, key, self.question)
 
 
 async def record(service: Service, event: str, **content: object) -> dict[str, Any]:

@@ -12,7 +12,6 @@ No rule about sites or sizes is known that excludes all three, so that none is o
 from fnmatch import fnmatchcase
 
 from rheostat.base.errors import SiteNotFound, SiteNotOffered
-from rheostat.edit.plan import Plan
 from rheostat.models.network import Network
 from rheostat.serve.keys import Key
 from rheostat.serve.refusals import BelowFloor, NotGranted
@@ -61,18 +60,6 @@ def check_endpoint(key: Key, endpoint: str) -> None:
         raise NotGranted(
             f"the key {key.id} may not ask the endpoint {endpoint}; it may ask {', '.join(key.endpoints)}."
         )
-
-
-def check_edits(network: Network, key: Key, plan: Plan) -> None:
-    """Refuse edits with a floor, and edits at sites that were not granted.
-
-    Raises:
-        NotGranted
-        SiteNotFound, SiteNotOffered
-    """
-    check_no_edits(key, len(plan))
-    for edit in plan:
-        check_sites(network, key, edit.site)
 
 
 def check_no_edits(key: Key, n_edits: int) -> None:

@@ -1,6 +1,7 @@
 """What the lens answers: the logit lens on the network as it is impaired for the request."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -11,7 +12,7 @@ from rheostat.lenses.reading import POINTS, Reading, read
 from rheostat.serve.floors import check_sites
 from rheostat.serve.keys import Key
 from rheostat.serve.protocol import LensRequest
-from rheostat.serve.question import Question, check_activations, check_model, check_prompts, dialled, named
+from rheostat.serve.question import Question, check_activations, check_model, check_prompts, dialled
 from rheostat.serve.refusals import TookTooLong
 from rheostat.serve.service import Service
 from rheostat.sites.positions import Positions
@@ -28,8 +29,9 @@ def lens_question(service: Service, key: Key, asked: LensRequest) -> Question:
     """
     check_model(service.network, asked.model)
     check_activations(key)
-    for point in points(service, asked):
-        check_sites(service.network, key, f"blocks.*.{point}")
+    sites = tuple(f"blocks.*.{point}" for point in points(service, asked))
+    for site in sites:
+        check_sites(service.network, key, site)
     row = service.network.row(asked.prompt)
     check_prompts(service, [row])
     n_places = len(where(asked).in_prompt(row)) * service.network.n_blocks * len(points(service, asked))
@@ -38,9 +40,9 @@ def lens_question(service: Service, key: Key, asked: LensRequest) -> Question:
         raise BadArgument(
             f"the answer would have {n_rows} rows: at most {MAX_ROWS}. Ask for fewer positions, less k or track."
         )
-    impairment, user, plans = dialled(service, key, asked, [row])
-    directions = tuple(one.direction for one in named(asked))
-    return Question("lens", impairment, asked.draw, (row,), plans, len(user), directions)
+    impairment, changes, plans = dialled(service, key, asked, [row])
+    changes = replace(changes, sites=(*changes.sites, *sites))
+    return Question("lens", impairment, asked.draw, (row,), plans, changes)
 
 
 def lens_content(service: Service, key: Key, asked: LensRequest, question: Question) -> dict[str, Any]:

@@ -41,15 +41,13 @@ class OfferedDirections:
             listed = ", ".join(may) or "none"
             raise NotGranted(f"no direction {missing[0]!r} for the key {key.id}; it may steer by: {listed}.")
 
-    def plan(self, key: Key, asked: NamedSteering) -> Plan:
-        """Return the edits that add a direction.
+    def plan(self, asked: NamedSteering) -> Plan:
+        """Return the edits that add a direction, which `check` let pass.
 
         Raises:
-            NotGranted: see `check`.
             SiteNotFound, BadArgument: it does not lie at the site that is named, or one must be.
             EditNotUsable: the positions are none.
         """
-        self.check(key, (asked.direction,))
         chosen = select(self._network, self._directions[asked.direction], site=asked.site)
         positions = Positions.from_json(asked.positions)
         return steering_plan(chosen, strength=asked.strength, positions=positions, keep_norm=asked.keep_norm)

@@ -1,7 +1,7 @@
 """`Question`: a request that may be answered: tokens, plans and seeds, all checked before anything is computed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jinja2
@@ -11,13 +11,25 @@ from rheostat.edit.plan import Plan
 from rheostat.engine.forward import bind
 from rheostat.models.network import Network
 from rheostat.models.tokens import Prompt, Row
-from rheostat.serve.floors import check_draw, check_edits, check_endpoint, check_impairment, check_no_edits
+from rheostat.serve.floors import check_draw, check_endpoint, check_impairment, check_no_edits, check_sites
 from rheostat.serve.job import Job
 from rheostat.serve.keys import Key
 from rheostat.serve.plans import own_plan, served_plan
 from rheostat.serve.protocol import ChatRequest, CompletionRequest, Dialled, Message, NamedSteering
 from rheostat.serve.refusals import NotGranted, UnknownKey, UnknownModel
 from rheostat.serve.service import Service
+from rheostat.sites.site import SiteLike
+
+
+@dataclass(frozen=True, eq=False)
+class Changes:
+    """What a request itself changes in the network, beside the impairment, and what must be granted for it."""
+
+    plan: Plan
+    sites: tuple[SiteLike, ...]
+    """Of its own vectors and edits, and what a lens looks at. The server's directions need no grant of their sites."""
+    directions: tuple[str, ...]
+    """Names of the server's directions that it steers by."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,9 +43,7 @@ class Question:
     """One per prompt."""
     plans: tuple[Plan, ...]
     """One per prompt."""
-    n_edits: int
-    directions: tuple[str, ...]
-    """Names of the server's directions that it steers by."""
+    changes: Changes
     jobs: tuple[Job, ...] = ()
     """Prompts × choices, choices next to each other; none for the lens."""
     stops: tuple[str, ...] = ()
@@ -76,43 +86,51 @@ def chat_question(service: Service, key: Key, asked: ChatRequest) -> Question:
     return _written(service, key, asked, "chat", [row], n, n_logprobs=n_logprobs)
 
 
-def dialled(service: Service, key: Key, asked: Dialled, rows: Sequence[Row]) -> tuple[float, Plan, tuple[Plan, ...]]:
-    """Return the impairment of a request, the user's plan, and the plan of each row.
+def dialled(service: Service, key: Key, asked: Dialled, rows: Sequence[Row]) -> tuple[float, Changes, tuple[Plan, ...]]:
+    """Return the impairment of a request, what it changes itself, and the plan of each row.
 
     Raises:
         BelowFloor, NotGranted, EditNotUsable, …
     """
     impairment = check_impairment(key, asked.impairment, default=service.settings.impairment.default)
     check_draw(key, asked.draw)
-    user = asked_plan(service, key, asked)
+    changes = asked_changes(service, key, asked)
     plans = []
     for row in rows:
         seed = service.draws.noise(key.id, row.ids, asked.draw)
-        plans.append(served_plan(user, service.dial, service.intensity(impairment), seed, row))
-    return impairment, user, tuple(plans)
+        plans.append(served_plan(changes.plan, service.dial, service.intensity(impairment), seed, row))
+    return impairment, changes, tuple(plans)
 
 
-def asked_plan(service: Service, key: Key, asked: Dialled) -> Plan:
+def asked_changes(service: Service, key: Key, asked: Dialled) -> Changes:
     """Return what a request steers by and edits: the server's directions, then vectors and edits of its own.
-
-    The sites of the server's directions need not be granted, only their names.
 
     Raises:
         NotGranted, EditNotUsable, …
     """
     check_no_edits(key, len(asked.steered) + len(asked.edits))
     own = own_plan(asked)
-    check_edits(service.network, key, own)
-    return sum([*(service.directions.plan(key, one) for one in named(asked)), own], Plan())
+    named = [one for one in asked.steered if isinstance(one, NamedSteering)]
+    changes = Changes(own, tuple(edit.site for edit in own), tuple(one.direction for one in named))
+    check_changes(service, key, changes)
+    return replace(changes, plan=sum([*(service.directions.plan(one) for one in named), own], Plan()))
 
 
-def named(asked: Dialled) -> tuple[NamedSteering, ...]:
-    """Return what a request steers by the server's directions."""
-    return tuple(one for one in asked.steered if isinstance(one, NamedSteering))
+def check_changes(service: Service, key: Key, changes: Changes) -> None:
+    """Refuse changes with a floor, and what was not granted.
+
+    Raises:
+        NotGranted
+        SiteNotFound, SiteNotOffered
+    """
+    check_no_edits(key, len(changes.plan))
+    for site in changes.sites:
+        check_sites(service.network, key, site)
+    service.directions.check(key, changes.directions)
 
 
 def check_still(service: Service, key: Key, question: Question) -> None:
-    """Refuse to go on with what a key that was changed meanwhile may not ask any more; its sites are not looked at.
+    """Refuse to go on with what a key that was changed meanwhile may not ask any more.
 
     Raises:
         UnknownKey, BelowFloor, NotGranted
@@ -122,8 +140,7 @@ def check_still(service: Service, key: Key, question: Question) -> None:
     check_endpoint(key, question.endpoint)
     check_impairment(key, question.impairment, default="none")
     check_draw(key, question.draw)
-    check_no_edits(key, question.n_edits)
-    service.directions.check(key, question.directions)
+    check_changes(service, key, question.changes)
     if question.n_logprobs is not None:
         check_logits(key)
     if question.endpoint == "lens":
@@ -191,7 +208,7 @@ def _written(
     check_prompts(service, rows)
     if n_logprobs is not None:
         check_logits(key)
-    impairment, user, plans = dialled(service, key, asked, rows)
+    impairment, changes, plans = dialled(service, key, asked, rows)
     temperature = asked.temperature or None
     jobs = []
     for row, plan in zip(rows, plans, strict=True):
@@ -211,7 +228,7 @@ def _written(
                     n_logprobs=n_logprobs,
                 )
             )
-    if user:  # what does not fit is refused before it waits for a row
+    if changes.plan:  # what does not fit is refused before it waits for a row
         service.batcher.call(lambda: bind(service.network, rows, None, plans, generating=n_tokens > 1)).result()
     return Question(
         endpoint,
@@ -219,8 +236,7 @@ def _written(
         asked.draw,
         tuple(rows),
         plans,
-        len(user),
-        tuple(one.direction for one in named(asked)),
+        changes,
         tuple(jobs),
         asked.stops,
         n_logprobs,

@@ -1,5 +1,6 @@
 """A toy model behind a server that runs in a thread, on a free port."""
 
+import random
 import socket
 import ssl
 import threading
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import httpx
 import pytest
@@ -18,6 +20,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 import rheostat as rh
+from rheostat.impairment.draws import N_BYTES
 from rheostat.models.toy import D_VOCAB, toy
 from rheostat.serve.audit import AuditLog
 from rheostat.serve.keys import Grants, KeyBook
@@ -88,6 +91,14 @@ class Running:
         return False
 
 
+@pytest.fixture(autouse=True)
+def same_noise(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Draw the ids of keys from the name of the test, so that keyed noise is the same whenever it runs."""
+    drawn = random.Random(request.node.nodeid)
+    with mock.patch("secrets.token_hex", lambda n: drawn.randbytes(n).hex()):
+        yield
+
+
 @pytest.fixture(scope="session")
 def toy_model() -> rh.Model:
     loaded = rh.load(toy("llama"), tokenizer=spelling_tokenizer())
@@ -111,6 +122,9 @@ def running(model: rh.Model, folder: Path, **changes: Any) -> Iterator[Running]:
     port = listener.getsockname()[1]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "texts.txt").write_text(TEXTS, encoding="utf-8")
+    secret = folder / "secret"
+    secret.write_text("5e" * N_BYTES)
+    secret.chmod(0o600)
     changes["impairment"] = {"most": 8.0, "texts": str(folder / "texts.txt"), **changes.get("impairment", {})}
     settings = checked({"model": "toy", "folder": str(folder), "port": port, **changes})
     server = make_server(model, settings)

@@ -142,10 +142,11 @@ def test_a_request_below_its_floor_is_refused_and_not_rounded(floored):
 def test_the_noise_that_was_asked_for_is_in_the_network(floored):
     """The control of the property: the same receipt without impairment shows no change, and more with more."""
     served, _ = floored
+    key = served.key(0.0)
     applied = [
-        served.post("/v1/completions", served.key(0.0), **question("/v1/completions"), impairment=level).json()[
-            "rheostat"
-        ]["applied"][0]
+        served.post("/v1/completions", key, **question("/v1/completions"), impairment=level).json()["rheostat"][
+            "applied"
+        ][0]
         for level in (0.0, 0.3, 0.6)
     ]
     assert applied[0]["sites"] == 0

@@ -164,6 +164,11 @@ CHANGES = {
     ),
     "an endpoint": ({}, {"endpoints": ("chat",)}, "may not ask the endpoint"),
     "probabilities": ({"logprobs": 1}, {"logits": False}, "may not see probabilities"),
+    "a site": (
+        {"edits": [{"edit": "scale", "site": "embed", "factor": 2.0}]},
+        {"sites": ("blocks.*.mlp_out",)},
+        "may not touch embed",
+    ),
     "a direction": (
         {"steering": {"direction": "formal", "site": "blocks.1.resid_post"}},
         {"directions": ("formal-*",)},
@@ -189,7 +194,14 @@ def test_what_is_taken_away_ends_in_the_middle_of_a_stream(served, name):
 
 
 @pytest.mark.parametrize(
-    ("change", "status"), [({"floor": 0.5}, 403), ({"activations": False}, 403), (None, 401), ({"rate": 999}, 200)]
+    ("change", "status"),
+    [
+        ({"floor": 0.5}, 403),
+        ({"activations": False}, 403),
+        ({"sites": ("blocks.*.mlp_out",)}, 403),
+        (None, 401),
+        ({"rate": 999}, 200),
+    ],
 )
 def test_a_lens_that_was_asked_before_a_key_lost_it_is_not_answered(served, change, status):
     text = served.key(0.0, endpoints=("lens",), sites=("*",), activations=True)
