@@ -13,6 +13,9 @@ from rheostat.report.wording import drawable, number, shortened
 LARGEST = (13.0, 11.0)
 """Inches that the cells may take, across and down; smaller cells hold smaller text, then none."""
 LONGEST_TEXT = 16
+LONGEST_LABEL = 24
+FEW_COLUMNS = 4
+"""Up to so many are as wide as their labels."""
 SMALLEST_FONT = 5.0
 MOST_NUMBERS = 200
 """Cells up to which a grid without text has its values written in."""
@@ -26,7 +29,7 @@ def draw_grid(grid: Grid, theme: Theme) -> Figure:
     scale = colour_scale(grid, theme)
     missing = " Hatched: no value." if np.isnan(cells.values).any() else ""
     across, down = width * len(cells.columns), height * len(cells.rows)
-    margin = 1.9 + min(LONGEST_TEXT, max(map(len, cells.rows), default=0)) * 9 * INCHES_PER_CHARACTER
+    margin = 1.9 + min(LONGEST_LABEL, max(map(len, cells.rows), default=0)) * 9 * INCHES_PER_CHARACTER
     figure = blank(max(across + margin, 5.0), max(down + 1.1, 2.2), grid.title, (grid.note + missing).strip(), theme)
     axes = add_axes(figure, theme, x_label=grid.x_label, y_label=grid.y_label)
     axes.patch.set(hatch="/////", edgecolor=theme.faint, linewidth=0)
@@ -63,15 +66,18 @@ def _cell_size(cells: Cells, words: list[list[str]] | None) -> tuple[float, floa
     height = 0.25 if words else max(0.17, 3.4 / max(len(cells.rows), 1))
     if not words:
         width, height = min(width, 0.6), min(height, 0.4)
+    if len(cells.columns) <= FEW_COLUMNS:
+        label = min(LONGEST_LABEL, max(map(len, cells.columns), default=0))
+        width = max(width, label * 9 * INCHES_PER_CHARACTER + 0.2)
     return min(width, LARGEST[0] / len(cells.columns or "x")), min(height, LARGEST[1] / len(cells.rows or "x"))
 
 
 def _label_cells(axes: Axes, cells: Cells, across: float, down: float) -> None:
-    label_places(axes, [shortened(label, LONGEST_TEXT) for label in cells.columns], width=across)
+    label_places(axes, [shortened(label, LONGEST_LABEL) for label in cells.columns], width=across)
     axes.set_xticks(axes.get_xticks() + 0.5, labels=[text.get_text() for text in axes.get_xticklabels()])
     step = max(1, -(-len(cells.rows) * 16 // max(int(down * 100), 1)))
     rows = range(0, len(cells.rows), step)
-    axes.set_yticks([i + 0.5 for i in rows], labels=[shortened(drawable(cells.rows[i]), LONGEST_TEXT) for i in rows])
+    axes.set_yticks([i + 0.5 for i in rows], labels=[shortened(drawable(cells.rows[i]), LONGEST_LABEL) for i in rows])
     axes.invert_yaxis()
     axes.grid(visible=False)
     axes.tick_params(length=0)
