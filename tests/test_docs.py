@@ -179,6 +179,7 @@ def reference(name: str) -> str:
 def _option_row(option: typer.core.TyperOption | typer.core.TyperArgument) -> str:
     is_argument = option.param_type_name == "argument"
     flags = [option.name.upper()] if is_argument else sorted(option.opts, key=len, reverse=True)
+    flags += option.secondary_opts
     value = f" {option.metavar}" if option.metavar and not is_argument else ""
     unset = option.default is None or option.default is False
     default = "required" if option.required else "" if unset else f"`{option.default}`"

@@ -49,6 +49,15 @@ def test_studies_and_claims_are_in_their_natural_order():
     assert text.count("**decode-2**") == 2
 
 
+def test_all_verdicts_come_first_and_lead_to_their_numbers():
+    text = claims_markdown(RECORDS, {})
+    overview = text[text.index("## All verdicts") : text.index("## arithmetic")]
+    assert "| [mnist-1](#arithmetic) statement of mnist-1 | ✗ contradicted |" in overview
+    assert [line.partition("](")[0] for line in overview.splitlines() if line.startswith("| [")] == [
+        "| [mnist-1", "| [decode-2", "| [decode-2", "| [decode-10"
+    ]  # fmt: skip
+
+
 def test_claims_that_no_record_speaks_of_are_not_run():
     text = claims_markdown(RECORDS, {"decode-2": "tested", "decode-11": "open claim", "decode-3": "another"})
     open_part = text[text.index("## Not run") :]
@@ -60,7 +69,7 @@ def test_claims_that_no_record_speaks_of_are_not_run():
 def test_text_cannot_break_the_table():
     hostile = "a | b\nc <script> `x` *y* [z](javascript:0)"
     text = claims_markdown([record("s", verdict("c-1", reason=hostile))], {})
-    row = next(line for line in text.splitlines() if "c-1" in line)
+    row = next(line for line in text.splitlines() if "**c-1**" in line)
     assert row.replace("\\|", "").count("|") == 5
     assert "<script" not in text
     assert "\\[z\\](javascript:0)" in row

@@ -99,7 +99,7 @@ def test_the_secret_is_made_once_and_kept_from_others(tmp_path):
 def test_a_missing_extra_is_named(monkeypatch):
     extra.check_installed()
     monkeypatch.setattr(extra.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtra, match=r"pip install 'rheostat\[serve\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install '\.\[serve\]'"):
         extra.check_installed()
 
 

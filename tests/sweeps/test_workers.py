@@ -199,7 +199,7 @@ def test_an_unknown_executor_and_arguments_of_another_are_refused(model):
 
 def test_without_the_package_one_line_says_what_to_type(model, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(MissingExtra, match=r"pip install 'rheostat\[ray\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install '\.\[ray\]'"):
         model.sweep(**SWEEP, executor="ray")
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rheostat.evaluation.record import Evaluation
 
 EXAMPLES = {
-    "run": "Example: rheostat evaluate run http://127.0.0.1:8000 --task capitals --threshold 0.5 --out evaluation",
+    "run": "Example: rheostat evaluate run http://127.0.0.1:8765 --task capitals --threshold 0.5 --out evaluation",
     "verify": "Example: rheostat evaluate verify evaluation/record.json",
     "agree": "Example: rheostat evaluate agree evaluation/record.json audit.jsonl",
     "key": "Example: rheostat evaluate key evaluator.pem",

@@ -54,7 +54,9 @@ class Api:
 
     def __init__(self, url: str, key: str, *, patience: float = 120.0, allow_http: bool = False) -> None:
         if importlib.util.find_spec("httpx") is None:
-            raise MissingExtra("an evaluation needs httpx, which is not installed. Type: pip install 'rheostat[serve]'")
+            raise MissingExtra(
+                "an evaluation needs httpx, which is not installed. In rheostat's folder, type: pip install '.[serve]'"
+            )
         self.url, self._near = _checked(url, allow_http=allow_http)
         if not key or not key.isascii() or not key.isprintable():
             raise BadArgument("the API key is empty or holds characters that no key has. Set RHEOSTAT_API_KEY.")
@@ -171,7 +173,7 @@ def _checked(url: str, *, allow_http: bool) -> tuple[str, bool]:
     except ValueError:
         host, parts = "", urlsplit("")
     if parts.scheme not in ("http", "https") or not host or "@" in parts.netloc or parts.query or parts.fragment:
-        raise BadArgument(f"{url!r} is no URL of an API. Write it as http://127.0.0.1:8000 or https://api.example.org.")
+        raise BadArgument(f"{url!r} is no URL of an API. Write it as http://127.0.0.1:8765 or https://api.example.org.")
     near = host == "localhost" or _is_loopback(host)
     if parts.scheme == "http" and not near and not allow_http:
         raise BadArgument(f"{url}: the API key would travel in clear. Use https, or allow it with --allow-http.")

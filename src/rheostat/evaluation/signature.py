@@ -46,7 +46,9 @@ def check_cryptography() -> None:
         MissingExtra: it is not.
     """
     if importlib.util.find_spec("cryptography") is None:
-        raise MissingExtra("signing needs cryptography, which is not installed. Type: pip install 'rheostat[serve]'")
+        raise MissingExtra(
+            "signing needs cryptography, which is not installed. In rheostat's folder, type: pip install '.[serve]'"
+        )
 
 
 def create_key(path: str | Path) -> str:

@@ -10,18 +10,26 @@ from rheostat.studies.record import Record, Verdict
 INTRO = """# Claims
 
 What the literature says, and what the studies found on the models that run here. Every figure is effect − control with
-its 95 % bootstrap interval; n counts what was resampled. The records are kept with the studies.
+its 95 % bootstrap interval; n counts what was resampled. The records are in `docs/records/`.
 """
+SIGNS = " ".join(
+    f"{badge.sign} {badge.label}{',' if number < len(BADGES) else '.'}"
+    for number, badge in enumerate(BADGES.values(), 1)
+)
 HEAD = "| claim | verdict | effect − control [95 % interval] | reason |\n|---|---|---|---|"
 
 
 def claims_markdown(records: list[Record], statements: dict[str, str]) -> str:
-    """Return the ledger: a table per study, then the claims among `statements` that no record speaks of.
+    """Return the ledger: all verdicts, a table per study, then the claims among `statements` that no record speaks of.
 
     The same records in any order give the same text.
     """
     ordered = sorted(records, key=lambda record: (record.study, record.started, _models(record)))
-    parts = [INTRO, *(_study(name, list(group)) for name, group in groupby(ordered, key=lambda record: record.study))]
+    parts = [
+        INTRO,
+        _overview(ordered),
+        *(_study(name, list(group)) for name, group in groupby(ordered, key=lambda record: record.study)),
+    ]
     tested = {verdict.claim for record in records for verdict in record.verdicts}
     open_claims = sorted((claim for claim in statements if claim not in tested), key=_in_order)
     if open_claims:
@@ -29,6 +37,21 @@ def claims_markdown(records: list[Record], statements: dict[str, str]) -> str:
         rows = [f"| {_claim(claim, statements[claim])} | {badge.sign} {badge.label} |" for claim in open_claims]
         parts.append("\n".join(["## Not run", "", "| claim | verdict |", "|---|---|", *rows, ""]))
     return "\n".join(parts)
+
+
+def _overview(records: list[Record]) -> str:
+    """Return one short line per verdict, which leads to its numbers."""
+    lines = ["## All verdicts", "", SIGNS, "", "| claim | verdict |", "|---|---|"]
+    for name, group in groupby(records, key=lambda record: record.study):
+        found = sorted(
+            (verdict for record in group for verdict in record.verdicts), key=lambda verdict: _in_order(verdict.claim)
+        )
+        lines += [
+            f"| [{_text(verdict.claim)}](#{_text(name)}) {_text(verdict.statement)} | {badge.sign} {badge.label} |"
+            for verdict in found
+            for badge in [BADGES[verdict.verdict]]
+        ]
+    return "\n".join([*lines, ""])
 
 
 def _study(name: str, records: list[Record]) -> str:

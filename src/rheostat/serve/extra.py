@@ -14,5 +14,6 @@ def check_installed() -> None:
     for package in ("fastapi", "uvicorn"):
         if importlib.util.find_spec(package) is None:
             raise MissingExtra(
-                f"the server needs {package}, which is not installed. Type: pip install 'rheostat[serve]'"
+                f"the server needs {package}, which is not installed. In rheostat's folder, "
+                "type: pip install '.[serve]'"
             )

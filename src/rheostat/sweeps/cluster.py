@@ -38,7 +38,9 @@ def check_ray() -> None:
         MissingExtra: it is not.
     """
     if importlib.util.find_spec("ray") is None:
-        raise MissingExtra("executor='ray' needs Ray, which is not installed. Type: pip install 'rheostat[ray]'")
+        raise MissingExtra(
+            "executor='ray' needs Ray, which is not installed. In rheostat's folder, type: pip install '.[ray]'"
+        )
 
 
 @contextmanager
