@@ -96,7 +96,7 @@ STUDIES: dict[str, StudyCard] = {
             name="task-vectors",
             title="Task vectors: what demonstrations leave at the last token, and what it does in other prompts",
             source="Hendel et al., “In-Context Learning Creates Task Vectors” (2023)",
-            minutes="25 / 2",
+            minutes="41 / 2",
             home="rheostat.studies.task_vectors:STUDY",
         ),
         StudyCard(
