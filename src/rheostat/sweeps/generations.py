@@ -229,7 +229,7 @@ def _wanted(writing: _Writing, places: Sequence[Place]) -> list[Wanted]:
     stop = getattr(getattr(writing.network.module, "generation_config", None), "eos_token_id", None)
     keys = Keys(writing.network, writing.cells, {**asdict(writing.decoding), "stop": str(stop)})
     return [
-        keys.wanted(cell, writing.rows[prompt].ids, "generation", {"prompt": prompt, "draw": draw}, draw=draw)
+        keys.wanted(cell, writing.rows[prompt], "generation", {"prompt": prompt, "draw": draw}, draw=draw)
         for prompt, cell, draw in places
     ]
 

@@ -127,9 +127,7 @@ def _wanted(question: Question, places: Sequence[Place]) -> list[Wanted]:
     """Return the key and the labels of every place."""
     keys = Keys(question.network, question.cells)
     metrics = ["; ".join(each.identifier for each in bound) for bound in question.bound]
-    return [
-        keys.wanted(cell, question.rows[prompt].ids, metrics[prompt], {"prompt": prompt}) for prompt, cell in places
-    ]
+    return [keys.wanted(cell, question.rows[prompt], metrics[prompt], {"prompt": prompt}) for prompt, cell in places]
 
 
 def _check_names(cells: Sequence[Cell], metrics: Sequence[Metric]) -> None:
