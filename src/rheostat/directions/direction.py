@@ -153,7 +153,8 @@ class Direction:
             raise DirectionNotUsable(
                 f"{self.concept!r} was fitted on {self.model}, whose weights are not those of {network.name} as it is "
                 f"loaded, in {dtype}: the same numbers mean something else there. Fit it again on this model; if it is "
-                "the same model at less precision, load it as it was for fitting, or use .without_weights()."
+                "the same model at less precision, load it as it was for fitting, or use .without_weights() (rheostat "
+                "steer --any-weights)."
             )
 
     def without_weights(self) -> "Direction":
