@@ -78,7 +78,8 @@ def sweep_generations(
     Raises:
         SiteNotFound, PositionNotFound, EditNotUsable, EditNotApplied, PromptTooLong: before anything is written; the
             message names the cell.
-        BadArgument: a setting lies outside its range, or a label or metric has the name of another column.
+        BadArgument: a setting lies outside its range, or a label or metric has the name of another column; or it cannot
+            be kept: a label is NaN or infinite, or a forward hook that is not the model's own is on the network.
         NeedsTokenizer: there are metrics, but the model has no tokenizer, so there is no text.
         FileNotUsable: the store cannot be read or written.
     """

@@ -64,7 +64,8 @@ def sweep(
     Raises:
         SiteNotFound, PositionNotFound, EditNotUsable, EditNotApplied: before anything runs; the message names the cell.
         BadArgument: there is no metric, or two have one name, or a label has the name of another column; or the sweep
-            cannot be sent to workers: its model was handed over as a module, or a metric is a function.
+            cannot be sent to workers: its model was handed over as a module, or a metric is a function; or it cannot be
+            kept: a label is NaN or infinite, or a forward hook that is not the model's own is on the network.
         FileNotUsable: the store cannot be read or written.
         MissingExtra, WorkerDiffers, WorkerLost: Ray is not installed, workers have other weights, or die repeatedly.
     """
