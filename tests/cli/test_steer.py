@@ -1,6 +1,7 @@
 """`rheostat steer`: texts side by side, on a toy model, from files and from a contrast pair."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,18 @@ def test_two_concepts_in_order_with_their_weights_as_in_python(type_in: Type, fi
     ]
     assert found["receipt"]["tokens"] == alone.receipt.tokens
     assert found["control_receipt"] is None and found["search"] is None
+
+
+def test_directions_of_other_weights_are_refused_unless_asked_for(type_in: Type, files: str):
+    described = Directions.load("power.safetensors")
+    Directions({site: replace(one, weights="others") for site, one in described.items()}).save("others.safetensors")
+    where = ("--block", "1", "--model", files)
+    line = refused(type_in, "steer", PROMPT, "--direction", "others.safetensors", *where, *FEW)
+    assert "whose weights are not those" in line and "--any-weights" in line
+    taken = shown(type_in, "--direction", "others.safetensors", "--any-weights", *where)
+    assert taken["rows"] == shown(type_in, "--direction", "power.safetensors", *where)["rows"]
+    contrast = ("--contrast", " Paris", " Berlin", "--any-weights", *where)
+    assert "--any-weights is about the files of --direction" in refused(type_in, "steer", PROMPT, *contrast, *FEW)
 
 
 @pytest.mark.parametrize("operator", ["add", "project", "piecewise"])

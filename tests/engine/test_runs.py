@@ -7,7 +7,7 @@ import rheostat as rh
 from rheostat.base.errors import BadArgument, EditNotUsable, PromptTooLong
 from rheostat.engine.generate import KeyedGumbel
 from rheostat.engine.taps import count_hooks
-from rheostat.models.network import hash_weights
+from rheostat.models.identity import hash_weights
 from rheostat.models.toy import toy
 from tests.contract.conftest import load_toy
 

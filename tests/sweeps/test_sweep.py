@@ -67,10 +67,11 @@ def test_a_stored_cell_with_a_base_is_the_plan_of_both(tmp_path, monkeypatch):
 def test_a_wrong_cell_late_in_the_list_is_refused_before_the_first_one_runs(monkeypatch):
     model = load_toy("llama")
     ran = []
-    model.module.register_forward_pre_hook(lambda *_: ran.append(1))
+    hook = model.module.register_forward_pre_hook(lambda *_: ran.append(1))
     cells = [rh.Cell(rh.Zero("blocks.0.mlp_out"))] * 399 + [rh.Cell(rh.Zero("blocks.9.mlp_out"))]
     with pytest.raises(SiteNotFound, match="cell 399"):
         model.sweep(PROMPTS, cells, rh.Probability(7))
+    hook.remove()
     assert not ran
 
 

@@ -34,6 +34,10 @@ def command(
             help="A saved direction; - subtracts it. Repeatable: they apply in the order given.",
         ),
     ] = None,
+    any_weights: Annotated[
+        bool,
+        typer.Option("--any-weights", help="Take directions whatever weights they were fitted on; widths are checked."),
+    ] = False,
     contrast: Annotated[
         tuple[str, str] | None,
         typer.Option(
@@ -99,6 +103,8 @@ def command(
     """
     options.check_output("--html", html, ".html", ".htm", overwrite=overwrite)
     _check(direction, contrast, strength, budget_kl, budget_perplexity, neutral)
+    if any_weights and not direction:
+        raise BadArgument("--any-weights is about the files of --direction; leave it out.")
     where = _positions(positions, first)
     if contrast is not None and (operator != "add" or where != "all" or decay is not None):
         raise BadArgument(
@@ -113,7 +119,7 @@ def command(
     from rheostat.steering.select import select
     from rheostat.steering.steer import steer
 
-    parts = [_read(text) for text in direction or ()]
+    parts = [_read(text, any_weights=any_weights) for text in direction or ()]
     texts = _lines(neutral) if neutral is not None else None
     loaded = load(model, dtype=dtype, device=device, attention=attention)
     plan = Plan()
@@ -188,7 +194,7 @@ def _positions(text: str | None, first: int | None) -> "PositionsLike":
     return Positions.generated(first)
 
 
-def _read(text: str) -> "tuple[Directions, float]":
+def _read(text: str, *, any_weights: bool) -> "tuple[Directions, float]":
     """Return the directions of a file and the weight that they were given."""
     from rheostat.directions.directions import Directions
 
@@ -196,7 +202,8 @@ def _read(text: str) -> "tuple[Directions, float]":
     if found is None:
         raise BadArgument(f"--direction {text!r}: write FILE, -FILE or FILE:WEIGHT.")
     weight = float(found["weight"] or 1) * (-1 if found["sign"] == "-" else 1)
-    return Directions.load(found["path"]), weight
+    loaded = Directions.load(found["path"])
+    return (loaded.without_weights() if any_weights else loaded), weight
 
 
 def _lines(path: Path) -> list[str]:

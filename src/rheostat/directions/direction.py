@@ -135,7 +135,7 @@ class Direction:
         return replace(self, concept=f"random {draw}", vector=vector, method="random", calibration=None)
 
     def check(self, network: Network) -> None:
-        """See that the direction belongs to a network.
+        """See that the direction belongs to a network, at whatever precision its weights are loaded.
 
         Raises:
             DirectionNotUsable: it was fitted on other weights, or has another width.
@@ -148,11 +148,18 @@ class Direction:
                 raise DirectionNotUsable(
                     f"{self.concept!r} has the shape {tuple(self.vector.shape)}; {site} of {network.name} has {shape}."
                 )
-        if self.weights and self.weights != network.weight_hash:
+        if self.weights and not network.has_weights(self.weights):
+            dtype = str(network.dtype).removeprefix("torch.")
             raise DirectionNotUsable(
-                f"{self.concept!r} was fitted on {self.model}, whose weights are not those of {network.name}: the same "
-                "numbers mean something else there. Fit it again on this model."
+                f"{self.concept!r} was fitted on {self.model}, whose weights are not those of {network.name} as it is "
+                f"loaded, in {dtype}: the same numbers mean something else there. Fit it again on this model; if it is "
+                "the same model at less precision, load it as it was for fitting, or use .without_weights() (rheostat "
+                "steer --any-weights)."
             )
+
+    def without_weights(self) -> "Direction":
+        """Return the direction without the hash of the weights, so that `check` looks at its site and width alone."""
+        return replace(self, weights="")
 
     def __neg__(self) -> "Direction":
         return self * -1.0

@@ -99,6 +99,10 @@ class Directions(Mapping[str, Direction]):
             )
         return self.table.sort_values(["choice", "choice_effect"], ascending=False, kind="stable").iloc[0]
 
+    def without_weights(self) -> "Directions":
+        """Return them without the hash of the weights, so that `Direction.check` looks at sites and widths alone."""
+        return replace(self, directions={site: one.without_weights() for site, one in self.items()})
+
     def profile(self) -> Profile:
         """Return the held-out accuracy by block, with its controls, as a figure.
 

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 
 from rheostat.base.errors import CacheNotWritable, DamagedFile, UnknownArchitecture
 from rheostat.base.files import atomic_folder, cache_dir, prepare_cache
-from rheostat.models.network import hash_weights
+from rheostat.models.identity import hash_weights
 from rheostat.models.quiet import quiet_loading
 
 _log = logging.getLogger("rheostat")

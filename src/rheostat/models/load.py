@@ -63,6 +63,7 @@ def open_network(
         source=stamp.get("source", str(source)),
         revision=revision or getattr(module.config, "_commit_hash", None) or "",
         weight_hash=stamp.get("weight_hash") if next(module.parameters()).dtype == torch.float32 else None,
+        stored_hash=stamp.get("weight_hash"),
         origin=Origin(_full(source), revision, trust_remote_code),
     )
     found = anatomy or find_anatomy(module, name)

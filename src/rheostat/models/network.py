@@ -1,6 +1,5 @@
 """A loaded network: the user's module, unchanged, with its tokenizer and its anatomy."""
 
-import hashlib
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from rheostat.base.errors import CompiledModel, NeedsTokenizer, PromptTooLong, SiteNotOffered
 from rheostat.models.anatomy import Anatomy
+from rheostat.models.identity import Identity
 from rheostat.models.rotary import steady_length
 from rheostat.models.tokens import Prompt, Row, Tokens
 
@@ -34,6 +34,9 @@ class Provenance:
     source: str
     revision: str = ""
     weight_hash: str | None = field(default=None, compare=False)
+    """Of the weights as they were loaded, where it is known without reading them."""
+    stored_hash: str | None = field(default=None, compare=False)
+    """Of the same weights at the precision of their file, where that is known."""
     origin: Origin | None = field(default=None, compare=False)
     """None where a module was handed over: nobody else can load it again."""
 
@@ -60,6 +63,8 @@ class Network:
         self.name = name
         self.provenance = provenance or Provenance(source=name)
         self._anatomy = anatomy
+        known = self.provenance
+        self._identity = Identity(module, anatomy=anatomy, weights=known.weight_hash, stored=known.stored_hash)
 
     @property
     def anatomy(self) -> Anatomy | None:
@@ -226,10 +231,28 @@ class Network:
         """Names of the arguments that the module's forward pass takes."""
         return frozenset(inspect.signature(self.module.forward).parameters)
 
-    @cached_property
+    @property
     def weight_hash(self) -> str:
-        """SHA-256 over the names, shapes, dtypes and bytes of the weights."""
-        return self.provenance.weight_hash or hash_weights(self.module)
+        """SHA-256 over the names, shapes, dtypes and bytes of the weights.
+
+        It is kept until a weight is changed, moved or replaced. A write through `.data` goes unnoticed.
+        """
+        return self._identity.weights
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 over all that its numbers depend on: weights, classes, config, anatomy, buffers that no file holds.
+
+        It is what results are stored under; `weight_hash` says on which weights something was fitted.
+        """
+        return self._identity.network
+
+    def has_weights(self, wanted: str) -> bool:
+        """Whether a hash of weights is that of this network, at its precision or at another one.
+
+        Where the first look fails, the weights are read once per precision.
+        """
+        return self._identity.has_weights(wanted)
 
     def describe(self) -> dict[str, str]:
         """Return what a record states about a model."""
@@ -247,24 +270,6 @@ class Network:
         family = self._anatomy.family if self._anatomy else type(self.module).__name__
         blocks = f", {self._anatomy.n_blocks} blocks, d_model {self._anatomy.d_model}" if self._anatomy else ""
         return f"Model({self.name}: {family}, {size / 1e6:.0f} M parameters{blocks}, {self.dtype}, {self.device})"
-
-
-def hash_weights(module: nn.Module) -> str:
-    """Return a SHA-256 over the names, shapes, dtypes and bytes of a module's state, wherever its weights lie.
-
-    Where the weights are divided among processes, all of them must ask at once.
-    """
-    digest = hashlib.sha256()
-    state: dict[str, Any] = module.state_dict()
-    if any(tensor.device.type == "meta" for tensor in state.values()):
-        from accelerate.utils.modeling import get_state_dict_offloaded_model
-
-        state = get_state_dict_offloaded_model(module)
-    for name, part in sorted(state.items()):
-        tensor = part.full_tensor() if hasattr(part, "full_tensor") else part  # of all processes, where it is divided
-        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)};".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def _execution_device(module: nn.Module) -> Any:

@@ -15,6 +15,11 @@ def steady_length(module: nn.Module) -> int | None:
     return min((length for part in module.modules() for length in _lengths(part)), default=None)
 
 
+def changes_with_length(part: nn.Module) -> bool:
+    """Tell whether a module itself, not one inside it, sets its frequencies anew by the longest row of a pass."""
+    return any(True for _ in _lengths(part))
+
+
 def _lengths(part: Any) -> Iterator[int]:
     found = getattr(part, "rope_type", None)
     by_layer = isinstance(found, Mapping)

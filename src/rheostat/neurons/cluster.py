@@ -57,7 +57,7 @@ class Cluster:
         Raises:
             ClusterNotUsable: it was made on other weights, or names a block or unit that the network has not.
         """
-        if self.weights != network.weight_hash:
+        if not network.has_weights(self.weights):
             raise ClusterNotUsable(
                 f"the cluster {self.label} was made on {self.model} (weights {self.weights[:8]}); this is "
                 f"{network.name} ({network.weight_hash[:8]}). Make one for it: rheostat cluster {network.name}."

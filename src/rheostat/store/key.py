@@ -27,7 +27,7 @@ def result_key(
     """Return the SHA-256 of everything that a number depends on, 64 hexadecimal digits.
 
     Args:
-        weights: the hash of the weights (`Network.weight_hash`).
+        weights: the hash of what computes: `Network.identity`, over weights, config and anatomy.
         plan: the fingerprint of the plan (`Plan.fingerprint`).
         prompt: the token ids that ran, special tokens included.
         metric: the identifier of the bound metric (`Bound.identifier`).

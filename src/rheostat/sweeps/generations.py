@@ -78,7 +78,8 @@ def sweep_generations(
     Raises:
         SiteNotFound, PositionNotFound, EditNotUsable, EditNotApplied, PromptTooLong: before anything is written; the
             message names the cell.
-        BadArgument: a setting lies outside its range, or a label or metric has the name of another column.
+        BadArgument: a setting lies outside its range, or a label or metric has the name of another column; or it cannot
+            be kept: a label is NaN or infinite, or a forward hook that is not the model's own is on the network.
         NeedsTokenizer: there are metrics, but the model has no tokenizer, so there is no text.
         FileNotUsable: the store cannot be read or written.
     """
@@ -229,7 +230,7 @@ def _wanted(writing: _Writing, places: Sequence[Place]) -> list[Wanted]:
     stop = getattr(getattr(writing.network.module, "generation_config", None), "eos_token_id", None)
     keys = Keys(writing.network, writing.cells, {**asdict(writing.decoding), "stop": str(stop)})
     return [
-        keys.wanted(cell, writing.rows[prompt].ids, "generation", {"prompt": prompt, "draw": draw}, draw=draw)
+        keys.wanted(cell, writing.rows[prompt], "generation", {"prompt": prompt, "draw": draw}, draw=draw)
         for prompt, cell, draw in places
     ]
 

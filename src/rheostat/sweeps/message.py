@@ -10,8 +10,9 @@ from rheostat.edit.registry import EDITS
 from rheostat.engine.cells import Cell
 from rheostat.metrics.registry import metric_from_dict, metric_to_dict
 from rheostat.models.anatomy import Anatomy
+from rheostat.models.identity import hash_weights, structure
 from rheostat.models.load import open_network
-from rheostat.models.network import Network, hash_weights
+from rheostat.models.network import Network
 from rheostat.store.key import digest, versions_that_matter
 from rheostat.sweeps.keys import tokens_read
 from rheostat.sweeps.question import Question
@@ -68,6 +69,7 @@ def what_decides(question: Question) -> dict[str, str]:
     network = question.network
     return {
         "weights": hash_weights(network.module),
+        "config": digest(structure(network.module, None)),
         "dtype": str(network.dtype),
         "device": network.device.type,
         "attention": str(network.attention),

@@ -64,7 +64,8 @@ def sweep(
     Raises:
         SiteNotFound, PositionNotFound, EditNotUsable, EditNotApplied: before anything runs; the message names the cell.
         BadArgument: there is no metric, or two have one name, or a label has the name of another column; or the sweep
-            cannot be sent to workers: its model was handed over as a module, or a metric is a function.
+            cannot be sent to workers: its model was handed over as a module, or a metric is a function; or it cannot be
+            kept: a label is NaN or infinite, or a forward hook that is not the model's own is on the network.
         FileNotUsable: the store cannot be read or written.
         MissingExtra, WorkerDiffers, WorkerLost: Ray is not installed, workers have other weights, or die repeatedly.
     """
@@ -127,9 +128,7 @@ def _wanted(question: Question, places: Sequence[Place]) -> list[Wanted]:
     """Return the key and the labels of every place."""
     keys = Keys(question.network, question.cells)
     metrics = ["; ".join(each.identifier for each in bound) for bound in question.bound]
-    return [
-        keys.wanted(cell, question.rows[prompt].ids, metrics[prompt], {"prompt": prompt}) for prompt, cell in places
-    ]
+    return [keys.wanted(cell, question.rows[prompt], metrics[prompt], {"prompt": prompt}) for prompt, cell in places]
 
 
 def _check_names(cells: Sequence[Cell], metrics: Sequence[Metric]) -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import rheostat as rh
-from rheostat.models.network import hash_weights
+from rheostat.models.identity import hash_weights
 from rheostat.serve.audit import read_log
 from rheostat.serve.exchange import ids_hash
 
