@@ -165,10 +165,10 @@ def _check_all(directions: Directions, network: Network, path: str | Path) -> No
 def _check_hint(hint: str, network: Network, path: str | Path) -> None:
     """Warn where the file names an architecture, and another than the network's; names of models say nothing."""
     import gguf
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+    from transformers import CONFIG_MAPPING
 
     own = str(getattr(getattr(network.module, "config", None), "model_type", network.name))
-    known = {*CONFIG_MAPPING_NAMES, *gguf.MODEL_ARCH_NAMES.values()}
+    known = {*CONFIG_MAPPING.keys(), *gguf.MODEL_ARCH_NAMES.values()}
     if hint in known and _AS_LLAMA_CPP.get(hint, hint) != _AS_LLAMA_CPP.get(own, own):
         warnings.warn(
             f"{path} says that it is for {hint}; {network.name} is {own}, where the same numbers mean something else.",

@@ -109,9 +109,9 @@ def compare_oversight(
     directions = Directions({one.site: one for one in (direction, baseline) if one is not None})
     written, readings = _write(network, prompts, directions, max_new_tokens, temperature, seed, batch_size)
     own = readings[direction.site]
-    rows = [network.row(prompt).ids for prompt in prompts]
-    n_tokens = [(len(row), len(ids)) for row, ids in zip(rows, written.ids, strict=True)]
-    whole: list[Prompt] = [[*row, *ids] for row, ids in zip(rows, written.ids, strict=True)]
+    asked = [network.row(prompt).ids for prompt in prompts]
+    n_tokens = [(len(row), len(ids)) for row, ids in zip(asked, written.ids, strict=True)]
+    whole: list[Prompt] = [[*row, *ids] for row, ids in zip(asked, written.ids, strict=True)]
     ends = pooled_scores(network, direction, whole, positions="last", batch_size=batch_size)[direction.site]
     detectors = {"monitor": _monitor(network, direction, own, n_tokens, smoothing)}
     detectors["prompt only"] = _prompt_only(network, direction, own, n_tokens)

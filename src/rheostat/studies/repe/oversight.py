@@ -78,7 +78,13 @@ def measure(model: Model, context: Context) -> pd.DataFrame:
         )
 
     params = step_params(
-        model, context, prompts=given, false_alarms=FALSE_ALARMS, tokens=N_NEW, block=model.n_blocks // 2
+        model,
+        context,
+        prompts=given,
+        false_alarms=FALSE_ALARMS,
+        tokens=N_NEW,
+        block=model.n_blocks // 2,
+        finished="all written tokens",
     )
     return context.step(f"oversight-{model.name}", params, compute)
 
