@@ -408,3 +408,11 @@ def own_task(tiny: str, folder: Path) -> Path:
     path = folder / "own.jsonl"
     path.write_text("\n".join(lines), encoding="utf-8")
     return path
+
+
+def test_lens_says_which_of_several_tokens_it_shows(type_in: Type, tiny: str):
+    several = type_in("lens", PROMPT, "--position", "all", "--model", tiny)
+    n = len(rh.load(tiny).encode(PROMPT))
+    assert several.err == f"{n} tokens were read; shown is the last of them. --json and --csv hold all.\n"
+    alone = type_in("lens", PROMPT, "--model", tiny)
+    assert (alone.out, alone.err) == (several.out, "")

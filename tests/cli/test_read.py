@@ -35,6 +35,16 @@ def test_json_holds_the_scores_of_the_library(type_in: Type, tiny: str, file: st
     assert last["score"].tolist() == pytest.approx([1.0, 1.0], abs=1e-4), "the planted text"
 
 
+def test_rows_are_those_of_the_blocks_and_say_what_lies_above_the_threshold(type_in: Type, tiny: str, file: str):
+    asked = ("read", TEXT, "--direction", file, "--model", tiny)
+    every = json.loads(type_in(*asked, "--json").out)
+    typed = type_in(*asked, "--json", "--csv", "some.csv", "--block", "1", "--threshold", "0.5")
+    expected = [{**row, "above": row["score"] > 0.5} for row in every if row["block"] == 1]
+    assert json.loads(typed.out) == expected
+    assert {row["above"] for row in expected} == {True, False}
+    assert pd.read_csv("some.csv")["above"].tolist() == [row["above"] for row in expected]
+
+
 def test_tokens_pictures_and_page_are_written(type_in: Type, tiny: str, file: str):
     files = ("--png", "read.png", "--csv", "read.csv", "--html", "read.html")
     typed = type_in("read", TEXT, "--direction", file, "--block", "1", "--threshold", "0.9", *files, "--model", tiny)
@@ -42,7 +52,7 @@ def test_tokens_pictures_and_page_are_written(type_in: Type, tiny: str, file: st
     assert "+1.00▲" in typed.out and "block 1" in typed.out
     page = Path("read.html").read_text(encoding="utf-8")
     assert 'class="token framed"' in page and "mean of the texts" in page
-    assert len(pd.read_csv("read.csv")) == 2 * len(rh.load(tiny).encode(TEXT))
+    assert len(pd.read_csv("read.csv")) == len(rh.load(tiny).encode(TEXT))
     assert all(Path(name).read_bytes().startswith(b"\x89PNG") for name in ("read.png", "read-map.png"))
     again = type_in("read", TEXT, "--direction", file, *files, "--model", tiny)
     assert (again.code, again.err.split(":")[0]) == (2, "WouldOverwrite")

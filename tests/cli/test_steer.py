@@ -14,6 +14,7 @@ from tests.cli.conftest import Type
 from tests.cli.test_bad_input import refused
 
 PROMPT = "The capital of Germany is"
+KINDS = ("safetensors", "gguf")
 FEW = ("--max-new-tokens", "4")
 
 
@@ -135,6 +136,7 @@ FILE = ("--direction", "power.safetensors")
         (["--contrast", "a", "b"], "give --block 6, or --site"),
         (["--contrast", "a", "b", "--block", "1", "--operator", "project"], "leave --operator, --positions"),
         (["--contrast", "a", "b", "--block", "1", "--decay", "0.5"], "leave --operator, --positions"),
+        (["--contrast", "a", "b", "--block", "1", "--site", "embed"], "--site embed and --block 1 both say where"),
         (["--direction", "nowhere.safetensors"], "nowhere.safetensors"),
         ([*FILE, "--budget-kl", "1", "--neutral", "nowhere.txt"], "nowhere.txt cannot be read as texts"),
         ([*FILE, "--budget-kl", "1", "--neutral", "blank.txt"], "blank.txt holds no text"),
@@ -164,6 +166,23 @@ def test_what_is_refused_before_a_model_is_loaded(type_in: Type, files: str, arg
 def test_what_a_model_refuses_to_be_steered_by(type_in: Type, files: str, arguments: list[str], said: str):
     neutral = ("--neutral", "neutral.txt") if "--budget" in str(arguments) else ()
     assert said in refused(type_in, "steer", PROMPT, *arguments, *neutral, "--model", files)
+
+
+def test_a_control_vector_steers_as_the_directions_that_it_holds(type_in: Type, files: str):
+    Directions.load("power.safetensors").to_gguf("power.gguf", without_block_0=True)
+    found = [shown(type_in, "--direction", f"-power.{end}:2", "--block", "1", "--model", files) for end in KINDS]
+    assert found[0]["rows"] == found[1]["rows"] and found[0]["edits"] == found[1]["edits"]
+    assert found[0]["rows"][0]["steered"] != found[0]["rows"][0]["plain"]
+
+
+def test_a_budget_that_nothing_exceeds_is_no_strength(type_in: Type, files: str):
+    model = rh.load(files)
+    even = torch.ones(model.body.d_vocab)  # moves no probability
+    one = Direction("even", "logits", even, "planted", model.name)
+    Directions({one.site: one}).save("even.safetensors")
+    budget = ("--budget-kl", "0.1", "--neutral", "neutral.txt", "--dtype", "float64")
+    typed = refused(type_in, "steer", PROMPT, "--direction", "even.safetensors", *budget, "--model", files)
+    assert "--budget-kl 0.1: no strength up to 2.68e+08 exceeds it" in typed
 
 
 def test_a_direction_of_other_weights_is_refused(type_in: Type, files: str):

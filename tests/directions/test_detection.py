@@ -120,12 +120,12 @@ def test_a_shared_third_concept_makes_a_correlation_that_the_partial_one_takes_a
     shared = along(model, basis[:, 2], "shared")
     first, second = (along(model, basis[:, k] + 3 * basis[:, 2], name) for k, name in enumerate("ab"))
     texts = [[token] for token in range(4, 64)]
-    found = correlate(model, first, second, texts, given=[shared]).table.iloc[0]
+    found = correlate(model, first, second, texts, given=[shared], positions="all").table.iloc[0]
     assert found["spearman"] > 0.6 > found["shuffled_high"]
     assert found["low"] < found["spearman"] < found["high"]
     assert abs(found["partial"]) < 0.35
     assert found["n"] == 60
-    plain = correlate(model, first, second, texts)
+    plain = correlate(model, first, second, texts, positions="last")
     assert plain.given == ("length",)
     assert plain.table["partial"].item() == pytest.approx(plain.table["spearman"].item()), "all have one length"
 
@@ -139,6 +139,16 @@ def test_a_concept_goes_with_itself_and_against_its_opposite(model):
     np.testing.assert_allclose(correlate(model, directions, -directions, texts).table["spearman"], -1)
     assert len(same.scores) == 3 * 12
     assert set(same.profile().table["series"]) == {"rank correlation", "given length"}
+
+
+def test_the_first_token_takes_no_part_in_a_correlation_unless_it_is_named(model):
+    first, second = (between(model, "blocks.1.resid_post", *ends) for ends in (([5], [9]), ([17], [33])))
+    texts = [[5, *map(int, RNG.integers(4, 60, size=3))] for _ in range(8)]
+    plain, named, every = (
+        correlate(model, first, second, texts, **asked).scores
+        for asked in ({}, {"positions": slice(1, None)}, {"positions": "all"})
+    )
+    assert plain.equals(named) and not plain.equals(every)
 
 
 def test_concepts_without_a_common_site_are_refused(model):

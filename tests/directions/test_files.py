@@ -1,6 +1,7 @@
 """Files: what was saved comes back, what is damaged or foreign is refused, and control vectors are llama.cpp's."""
 
 import json
+import warnings
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import rheostat as rh
-from rheostat.base.errors import DirectionNotUsable, FileNotUsable, WouldOverwrite
+from rheostat.base.errors import DirectionNotUsable, FileNotUsable, RheostatWarning, WouldOverwrite
 from rheostat.directions.control_vectors import export_gguf, import_gguf
 from rheostat.directions.files import FORMAT
 from tests.directions.conftest import some_pairs
@@ -242,3 +243,16 @@ def test_a_damaged_control_vector_and_one_for_another_model_are_refused(model, t
     as_repeng(path, {7: np.ones(16, np.float32)})
     with pytest.raises(DirectionNotUsable, match="block 7"):
         import_gguf(path, network=model)
+
+
+def test_a_control_vector_for_another_architecture_is_read_with_a_warning(model, tmp_path):
+    one = rh.Directions.of(rh.fit_directions(model, some_pairs(6), held_out=0)["blocks.1.resid_post"])
+    for hint, other in (("qwen2", True), ("mistral", False), ("llama", False), ("a model of mine", False)):
+        one.to_gguf(tmp_path / "a.gguf", model_hint=hint, overwrite=True)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            rh.Directions.from_gguf(tmp_path / "a.gguf", network=model)
+        said = [str(each.message) for each in caught if each.category is RheostatWarning]
+        assert [f"for {hint}" in each for each in said] == [True] * other
+    with pytest.raises(FileNotUsable, match="a control vector, which"):
+        rh.Directions.load(tmp_path / "a.gguf")

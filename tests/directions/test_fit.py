@@ -12,7 +12,7 @@ from rheostat.base.errors import BadArgument, DirectionNotUsable, PositionNotFou
 from rheostat.directions import stream as streaming
 from rheostat.directions.methods.registry import METHODS
 from rheostat.directions.pairs import ContrastPair
-from rheostat.directions.texts import divide, shuffled_labels, texts_of_pairs
+from rheostat.directions.texts import divide, shuffled_labels, texts_of_classes, texts_of_pairs
 from rheostat.models.toy import toy
 from tests.contract.conftest import word_tokenizer
 from tests.directions.conftest import some_pairs
@@ -90,6 +90,19 @@ def test_the_token_embedding_baseline_is_the_difference_of_mean_embeddings_at_ev
         rh.fit_directions(model, pairs, method="token_embedding", sites="blocks.0.neurons", held_out=0)
 
 
+def test_a_baseline_that_the_classes_lie_against_gives_no_scores(model):
+    """The last token of each text belongs to the other class, so the mean embeddings point the wrong way."""
+    starts = [f"w{20 + k} w{40 + k // 2}" for k in range(16)]
+    pairs = [ContrastPair(f"w7 w7 w7 {start} w9", f"w9 w9 w9 {start} w7") for start in starts]
+    found = rh.fit_directions(model, pairs, method="token_embedding", sites="blocks.0.resid_post", shuffles=0)
+    direction = found["blocks.0.resid_post"]
+    held = plainly(model, pairs, direction.site)
+    assert float(direction.projections(held[:, 0] - held[:, 1]).mean()) < 0
+    assert direction.calibration is None
+    with pytest.raises(DirectionNotUsable, match="no calibration"):
+        direction.scores(held)
+
+
 @pytest.mark.parametrize("method", [name for name in METHODS if name != "token_embedding"])
 def test_a_direction_is_as_long_as_the_class_means_lie_apart_along_it(model, method):
     pairs = some_pairs(14)
@@ -112,10 +125,12 @@ def test_neither_batches_nor_their_order_change_what_is_fitted(model, method):
 
 def test_several_tokens_are_averaged_within_each_text(model):
     pairs = some_pairs(6)
-    found = rh.fit_directions(model, pairs, positions="all", held_out=0)[SITE]
     sides = [[getattr(pair, side) for pair in pairs] for side in ("positive", "negative")]
-    means = [torch.stack([model.capture(text, SITE)[SITE][0].mean(0) for text in texts]).mean(0) for texts in sides]
-    torch.testing.assert_close(found.vector, means[0] - means[1], rtol=1e-9, atol=1e-12)
+    for positions, first in (("all", 1), (slice(None), 0)):
+        found = rh.fit_directions(model, pairs, positions=positions, held_out=0)[SITE]
+        held = [[model.capture(text, SITE)[SITE][0, first:].mean(0) for text in texts] for texts in sides]
+        means = [torch.stack(rows).mean(0) for rows in held]
+        torch.testing.assert_close(found.vector, means[0] - means[1], rtol=1e-9, atol=1e-12)
 
 
 def test_sites_of_any_shape_are_fitted_in_their_own_shape(model):
@@ -251,7 +266,7 @@ def test_best_is_chosen_by_other_pairs_than_those_reported(model):
         ([("<bos>", "w5")] + [("w5", "w6")] * 7, "pair 0, positive text: '<bos>' holds no token of its own"),
         ([("w5", "   ")] + [("w5", "w6")] * 7, "pair 0, negative text: '   ' holds no token"),
         ([ContrastPair("w5 w9", "w6 w9", "all")] * 30, r"1 group of texts cannot be divided: at least 6"),
-        ([("w5", "w6")] * 4, "4 groups of texts cannot be divided"),
+        ([(f"w{one}", f"w{one + 9}") for one in range(5, 9)], "4 groups of texts cannot be divided"),
         ([("w5 w9", "w9 w5")] * 3 + [("w9 w5", "w5 w9")] * 3, "both classes have the same mean"),
     ],
 )
@@ -286,8 +301,9 @@ def test_a_missing_class_and_a_method_that_needs_pairs_are_refused(model):
         rh.fit_directions_from_texts(model, "w5", ["w6"])
     with pytest.raises(BadArgument, match="1 groups for 2 texts"):
         rh.fit_directions_from_texts(model, ["w5"], ["w6"], groups=["a"])
+    words = [f"w{one}" for one in range(5, 15)]
     with pytest.raises(DirectionNotUsable, match="all of one class"):
-        rh.fit_directions_from_texts(model, ["w5"] * 8, ["w6"] * 2, groups=[*"abcdefghij"])
+        rh.fit_directions_from_texts(model, words[:8], words[8:], groups=[*"abcdefghij"])
 
 
 def test_a_network_that_gives_nan_is_named_with_the_site():
@@ -296,3 +312,33 @@ def test_a_network_that_gives_nan_is_named_with_the_site():
         module.model.layers[1].mlp.down_proj.weight[0, 0] = float("nan")
     with pytest.raises(DirectionNotUsable, match=r"NaN or infinity at blocks\.1\.resid_post"):
         rh.fit_directions(rh.load(module, tokenizer=word_tokenizer()), some_pairs(12))
+
+
+def test_the_number_of_tokens_alone_is_a_figure(model):
+    pairs = [ContrastPair(f"w{20 + k} w{30 + k % 3} w5", f"w{20 + k} w6") for k in range(16)]
+    assert (rh.fit_directions(model, pairs, shuffles=0).table["by_length"] == 1).all()
+    opposite = [ContrastPair(pair.negative, pair.positive) for pair in pairs]
+    assert (rh.fit_directions(model, opposite, shuffles=0).table["by_length"] == 1).all()
+    same = [ContrastPair(pair.positive, pair.positive.replace("w5", "w6")) for pair in pairs]
+    assert (rh.fit_directions(model, same, shuffles=0).table["by_length"] == 0.5).all()
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_a_text_never_stands_on_both_sides_of_the_division(model, paired):
+    """Twenty texts stand in three pairs each, so their meaningless labels could be learned by heart."""
+    drawn = np.random.default_rng(1)
+    words = [" ".join(f"w{word}" for word in drawn.integers(4, 60, size=5)) for _ in range(40)]
+    pairs = [ContrastPair(words[k], words[20 + 2 * (k // 2) + shift]) for k in range(20) for shift in (0, 1)]
+    pairs += pairs[:6]
+    if paired:
+        texts = texts_of_pairs(model, pairs)
+    else:
+        texts = texts_of_classes(model, [pair.positive for pair in pairs], [pair.negative for pair in pairs], None)
+    assert texts.n_groups == 10
+    for seed in range(3):
+        parts = divide(texts, held_out=0.5, seed=seed)
+        sides = [{texts.texts[place] for place in part} for part in (parts.fit, parts.choice, parts.report)]
+        assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
+    one = [ContrastPair(pair.positive, "w6") for pair in pairs]
+    with pytest.raises(DirectionNotUsable, match=r"1 group of texts .* share a text count as one"):
+        rh.fit_directions(model, one)

@@ -32,6 +32,11 @@ LISTS = {"positives": ["a", "b"], "negatives": ["c", "d"]}
         ([CAA], [ContrastPair("Tea? (A)", "Tea? (B)")]),
         (LISTS, [ContrastPair("a", "c"), ContrastPair("b", "d")]),
         (
+            {**LISTS, "groups": ["g", 3], "prompts": []},
+            [ContrastPair("a", "c", "g"), ContrastPair("b", "d", "3")],
+        ),
+        ([{"prompt": "x", "positive": "a", "negative": "b"}], [ContrastPair("xa", "xb")]),
+        (
             [{**LISTS, "prompts": ["x", "y"]}, ("e", "f")],
             [ContrastPair("xa", "xc"), ContrastPair("yb", "yd"), ContrastPair("e", "f")],
         ),
@@ -54,6 +59,14 @@ def test_every_form_is_read(asked, found):
         ([("a", "a")], "pair 0: both texts are 'a'"),
         ({"positives": ["a"], "negatives": ["b", "c"]}, "lists of equal length"),
         ({"positives": "ab", "negatives": "cd"}, "lists of equal length"),
+        (
+            [{"positive": "a", "negative": "b", "groups": "x"}],
+            "pair 0 has 'groups', which is not read. Call it 'group'",
+        ),
+        ([{**CAA, "Group": "x"}], "pair 0 has 'Group', which is not read. Call it 'group'"),
+        ({**LISTS, "prompt": ["x", "y"]}, "lists side by side have 'prompt', which is not read. Call it 'prompts'"),
+        ({**LISTS, "groups": ["x"]}, "lists of equal length"),
+        ([{"positive": "a", "negative": "b", "prompt": 3}], "pair 0 is"),
         ({"positives": ["a"], "negatives": [3], "prompts": ["x"]}, "pair 0 is"),
     ],
 )

@@ -33,6 +33,16 @@ def test_a_set_shows_no_pair_twice_and_asks_no_pair_that_it_shows() -> None:
         draw_demonstrations(POOL, 0)
 
 
+def test_no_dummy_stands_beside_its_inverse() -> None:
+    words = [("hot", "cold"), ("big", "small"), ("up", "down"), ("in", "out")]
+    pool = [Pair(*two) for one in words for two in (one, (one[1].title(), one[0]))]
+    for one in draw_demonstrations(pool, 60, k=3):
+        shown = {word.casefold() for pair in one.shown for word in (pair.question, pair.answer)}
+        assert not shown & {dummy.casefold() for dummy in one.dummies}
+    with pytest.raises(BadArgument, match=r"2 pairs are too few .* a pair and its inverse"):
+        draw_demonstrations(pool[:2], 1, k=1, n_dummies=1)
+
+
 def test_shuffled_answers_all_belong_to_other_questions() -> None:
     for seed, one in enumerate(sets(8, 5)):
         broken = one.shuffled(np.random.default_rng(seed))

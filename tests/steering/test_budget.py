@@ -7,7 +7,8 @@ import torch
 
 import rheostat as rh
 from rheostat.base.errors import BadArgument
-from rheostat.steering.budget import strength_for
+from rheostat.metrics.logits import kl_divergence
+from rheostat.steering.budget import FACTOR, MOST_FACTORS, strength_for
 from rheostat.steering.neutral import LONGEST, neutral_texts
 from rheostat.steering.plan import at_strength
 from tests.contract.conftest import load_toy
@@ -87,7 +88,7 @@ def test_a_budget_that_nothing_exceeds_or_meets_is_said():
     model = load_toy("llama")
     even = strength_for(model, rh.Add("logits", torch.ones(64)), TEXTS, max_kl=0.1)
     assert not even.exceeded and "no strength that was tried exceeds" in str(even)
-    assert even.strength == even.curve["strength"].max()
+    assert even.strength == even.curve["strength"].max() == FACTOR**MOST_FACTORS
     huge = strength_for(model, rh.Add("blocks.1.resid_post", VECTOR * 1e30), TEXTS, max_kl=1e-6)
     assert (huge.strength, huge.exceeded) == (0, True)
     assert huge.value == pytest.approx(0, abs=1e-12)
@@ -100,6 +101,28 @@ def test_written_tokens_are_those_after_the_first_and_nothing_fades_while_readin
     same = strength_for(model, rh.Add("blocks.1.resid_post", VECTOR, positions=slice(1, None)), TEXTS, max_kl=0.1)
     assert found.strength == same.strength
     assert found.strength != strength_for(model, rh.Add("blocks.1.resid_post", VECTOR), TEXTS, max_kl=0.1).strength
+
+
+@pytest.mark.parametrize("n", [4, 24])
+def test_an_edit_of_few_tokens_is_measured_from_these_on_however_long_the_texts_are(n):
+    model = load_toy("llama")
+    texts = [" ".join(f"w{4 + (7 * text + 3 * place) % 50}" for place in range(n)) for text in range(3)]
+    for positions, reached in (("last", 1), (slice(-3, None), 3)):
+        plan = rh.Plan((rh.Add("blocks.1.resid_post", VECTOR, positions=positions),))
+        found = strength_for(model, plan, texts, max_kl=0.01)
+        edits = at_strength(plan, found.strength)
+        runs = [[model.run(text, one, logits_at="all").logits[0] for one in (None, edits)] for text in texts]
+        kl = [float(kl_divergence(*run)[-reached:].mean()) for run in runs]
+        assert found.value == pytest.approx(sum(kl) / 3, rel=1e-6)
+        assert 0.008 < found.value <= 0.01 and found.exceeded
+        assert found.n_tokens == 3 * reached
+        assert found.curve["perplexity_ratio"].isna().all() == (reached == 1)
+
+
+def test_no_ratio_of_perplexities_is_sought_where_no_token_is_predicted_behind_the_edit():
+    last = rh.Add("blocks.1.resid_post", VECTOR, positions="last")
+    with pytest.raises(BadArgument, match=r"max_perplexity_ratio=1.1: no token .* changes \(last\)"):
+        strength_for(load_toy("llama"), last, TEXTS, max_perplexity_ratio=1.1)
 
 
 def test_the_curve_has_intervals_and_is_a_figure():

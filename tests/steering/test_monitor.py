@@ -293,3 +293,13 @@ def test_the_threshold_of_texts_is_crossed_by_the_wanted_number_of_them():
     assert crossed == 29 - 24, "the 24th smallest of 29 is not crossed"
     with pytest.raises(BadArgument, match="above 0 and below 1"):
         threshold_for(model, directions, texts, false_alarms=1.0)
+
+
+def test_the_first_token_of_a_row_is_never_read():
+    model = load_toy("llama")
+    direction = between(model, SITE)
+    found = monitor(model, [[5], [9, 30]], direction, -1e9, action="flag", max_new_tokens=4)
+    assert found.readings.groupby("row")["token"].agg(list).tolist() == [[1, 2, 3], [0, 1, 2, 3]]
+    assert found.flags["token"].tolist() == [1, 0]
+    alone = monitor(model, [5], direction, -1e9, max_new_tokens=1)
+    assert alone.readings.empty and not alone.flags["flagged"].any()

@@ -74,3 +74,16 @@ def test_what_cannot_be_compared_is_refused(model):
         compare_oversight(model, direction, few, few, few)
     with pytest.raises(BadArgument, match="both at embed"):
         compare_oversight(model, direction, few, few, few, baseline=direction)
+    with pytest.raises(BadArgument, match="prompt 8 has one token"):
+        compare_oversight(model, direction, few, [[5]], few)
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_the_filter_of_the_finished_text_reads_every_written_token(model, steps):
+    direction = between(model, "blocks.1.resid_post")
+    prompts = [[token, 9] for token in range(20, 52)]
+    found = compare_oversight(model, direction, prompts[:6], prompts[6:12], prompts[12:], max_new_tokens=steps)
+    scores = found.texts[found.texts["detector"] == "finished text"]["score"]
+    for prompt, ids, score in zip(prompts[:12], found.generation.ids, scores, strict=True):
+        held = model.capture([*prompt, *ids], direction.site)[direction.site][0, len(prompt) :]
+        assert score == pytest.approx(float(direction.scores(held).mean()), abs=1e-9)

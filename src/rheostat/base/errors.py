@@ -13,6 +13,10 @@ class InternalError(RheostatError):
     exit_code = 3
 
 
+class RheostatWarning(UserWarning):
+    """Something that is done as asked, but is probably not what was meant."""
+
+
 # --- models -----------------------------------------------------------------------------------------------------------
 
 

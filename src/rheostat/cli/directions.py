@@ -32,7 +32,10 @@ def command(
     ] = "mean_difference",
     site: Annotated[str, typer.Option(help="Where: a site or a pattern.")] = "blocks.*.resid_post",
     at: Annotated[
-        str, typer.Option(help="Tokens of each text to read, averaged: last, all, 3, 1:4 or a substring.")
+        str,
+        typer.Option(
+            help="Tokens of each text to read, averaged: last, all (every token but the first), 3, 1:4 or a substring."
+        ),
     ] = "last",
     held_out: Annotated[
         float, typer.Option(help="Share of groups that nothing is fitted on; 0: no figures.", min=0, max=0.99)
@@ -128,6 +131,7 @@ def _shown(found: "Directions") -> "pd.DataFrame":
             "random ± sd": f"{row['random']:.3f} ± {row['random_sd']:.3f}",
             "threshold": f"{row['threshold']:.3f}",
             "AUROC [95 %]": f"{row['auroc']:.3f} [{row['auroc_low']:.3f}, {row['auroc_high']:.3f}]",
+            "by length": f"{row['by_length']:.3f}",
             "effect size": f"{row['effect_size']:.2f}",
             "length": f"{row['length']:.3g}",
         }

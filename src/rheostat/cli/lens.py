@@ -71,6 +71,9 @@ def command(
 
         for grid in grids:
             options.console().print(grid_table(grid))
+        n_read = reading.final["position"].nunique()
+        if n_read > 1:
+            options.note(f"{n_read} tokens were read; shown is the last of them. --json and --csv hold all.")
     _write_files(reading, grids, csv, pictures, html, overwrite=overwrite)
 
 

@@ -9,11 +9,13 @@ from rheostat.base.errors import BadArgument
 from rheostat.cli import options
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from rheostat.base.shapes import Grid, TokenStrip
     from rheostat.directions.scores import ConceptReading
 
 COLUMNS = ["site", "block", "position", "token", "score"]
-"""What --json and --csv give of each row."""
+"""What --json and --csv give of each row, with --threshold also `above`."""
 
 EXAMPLE = 'Example: rheostat read "Lyon is a city in France." --direction truth.safetensors --block 18 --html read.html'
 
@@ -25,7 +27,10 @@ def command(
     ],
     block: Annotated[
         str | None,
-        typer.Option(help="Whose scores colour the tokens: a block, or first:last for a mean. Default: all."),
+        typer.Option(
+            help="Whose scores colour the tokens, and whose rows --json and --csv give: a block, or first:last for "
+            "a mean. Default: all."
+        ),
     ] = None,
     threshold: Annotated[float | None, typer.Option(help="Mark tokens whose score lies above.")] = None,
     model: options.ModelOption = options.DEFAULT_MODEL,
@@ -58,13 +63,14 @@ def command(
     directions = Directions.load(direction)
     reading = read_concept(load(model, dtype=dtype, device=device, attention=attention), directions, text)
     strip, grid = reading.strip(blocks, threshold=threshold), reading.grid()
+    rows = _rows(reading, blocks, threshold)
     if json:
-        options.print_json(reading.table[COLUMNS].astype({"block": object}).to_dict("records"))
+        options.print_json(rows.astype({"block": object}).to_dict("records"))
     else:
         from rheostat.report.terminal import StripText
 
         options.console().print(StripText(strip))
-    _write_files(reading, strip, grid, csv=csv, png=png, picture=picture, html=html, overwrite=overwrite)
+    _write_files(reading, rows, strip, grid, csv=csv, png=png, picture=picture, html=html, overwrite=overwrite)
 
 
 def _blocks(text: str | None) -> int | range | None:
@@ -77,8 +83,17 @@ def _blocks(text: str | None) -> int | range | None:
     return range(int(first), int(last) + 1) if colon else int(first)
 
 
+def _rows(reading: "ConceptReading", blocks: int | range | None, threshold: float | None) -> "pd.DataFrame":
+    """Return the rows of the blocks asked for, and which of their scores lie above the threshold, if there is one."""
+    table = reading.table[COLUMNS]
+    if blocks is not None:
+        table = table[table["block"].isin([blocks] if isinstance(blocks, int) else blocks)]
+    return table if threshold is None else table.assign(above=table["score"] > threshold)
+
+
 def _write_files(
     reading: "ConceptReading",
+    rows: "pd.DataFrame",
     strip: "TokenStrip",
     grid: "Grid",
     *,
@@ -89,8 +104,7 @@ def _write_files(
     overwrite: bool,
 ) -> None:
     if csv is not None:
-        rows = reading.table[COLUMNS].to_csv(index=False, lineterminator="\n")
-        options.write(csv, rows, overwrite=overwrite)
+        options.write(csv, rows.to_csv(index=False, lineterminator="\n"), overwrite=overwrite)
     for path, figure in ((png, strip), (picture, grid)):
         if path is not None:
             from rheostat.report.figures import png as drawn

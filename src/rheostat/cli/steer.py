@@ -31,7 +31,8 @@ def command(
         typer.Option(
             "--direction",
             metavar="[+|-]FILE[:WEIGHT]",
-            help="A saved direction; - subtracts it. Repeatable: they apply in the order given.",
+            help="A saved direction (.safetensors), or a control vector (.gguf); - subtracts it. Repeatable: they "
+            "apply in the order given.",
         ),
     ] = None,
     any_weights: Annotated[
@@ -112,6 +113,8 @@ def command(
         )
     if contrast is not None and site is None and block is None:
         raise BadArgument("--contrast needs to know where: give --block 6, or --site blocks.6.resid_pre.")
+    if contrast is not None and site is not None and block is not None:
+        raise BadArgument(f"--site {site} and --block {block} both say where. Give one of them.")
     from rheostat.edit.plan import Plan
     from rheostat.model import load
     from rheostat.report.steered import dose_lines, steered_page, steered_table
@@ -119,13 +122,16 @@ def command(
     from rheostat.steering.select import select
     from rheostat.steering.steer import steer
 
-    parts = [_read(text, any_weights=any_weights) for text in direction or ()]
+    parts = [_file_and_weight(text) for text in direction or ()]
+    for path, _ in parts:
+        _read(path)  # a mistake in a file is said before the model is loaded
     texts = _lines(neutral) if neutral is not None else None
     loaded = load(model, dtype=dtype, device=device, attention=attention)
     plan = Plan()
-    for directions, weight in parts:
+    for path, weight in parts:
+        read = _read(path, loaded)
         plan += steering_plan(
-            select(loaded, directions, site=site, block=block),
+            select(loaded, read.without_weights() if any_weights else read, site=site, block=block),
             operator=operator,
             strength=weight,
             positions=where,
@@ -194,16 +200,19 @@ def _positions(text: str | None, first: int | None) -> "PositionsLike":
     return Positions.generated(first)
 
 
-def _read(text: str, *, any_weights: bool) -> "tuple[Directions, float]":
-    """Return the directions of a file and the weight that they were given."""
-    from rheostat.directions.directions import Directions
-
+def _file_and_weight(text: str) -> tuple[str, float]:
+    """Return a file of directions and the weight that they were given."""
     found = DIRECTION.fullmatch(text)
     if found is None:
         raise BadArgument(f"--direction {text!r}: write FILE, -FILE or FILE:WEIGHT.")
-    weight = float(found["weight"] or 1) * (-1 if found["sign"] == "-" else 1)
-    loaded = Directions.load(found["path"])
-    return (loaded.without_weights() if any_weights else loaded), weight
+    return found["path"], float(found["weight"] or 1) * (-1 if found["sign"] == "-" else 1)
+
+
+def _read(path: str, network: "Model | None" = None) -> "Directions":
+    """Return the directions of a file; a control vector gets those of the network's blocks that it holds."""
+    from rheostat.directions.directions import Directions
+
+    return Directions.from_gguf(path, network=network) if path.lower().endswith(".gguf") else Directions.load(path)
 
 
 def _lines(path: Path) -> list[str]:
@@ -232,7 +241,7 @@ def _search(
     from rheostat.steering.budget import strength_for
     from rheostat.steering.neutral import neutral_texts
 
-    return strength_for(
+    found = strength_for(
         loaded,
         plan,
         neutral_texts() if texts is None else texts,
@@ -240,3 +249,10 @@ def _search(
         max_perplexity_ratio=max_ratio,
         seed=seed,
     )
+    if not found.exceeded:
+        option = "--budget-perplexity" if max_kl is None else "--budget-kl"
+        raise BadArgument(
+            f"{option} {found.budget:g}: no strength up to {found.strength:.3g} exceeds it, for the edits change next "
+            "to nothing on the neutral texts. Give --strength."
+        )
+    return found

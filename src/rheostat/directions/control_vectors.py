@@ -9,6 +9,7 @@ block `layer`. Only its last block differs: what it fits there is read after the
 """
 
 import re
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rheostat.base.errors import BadArgument, DamagedFile, DirectionNotUsable, FileNotUsable
+from rheostat.base.errors import BadArgument, DamagedFile, DirectionNotUsable, FileNotUsable, RheostatWarning
 from rheostat.base.files import atomic_file, output_path
 from rheostat.directions.direction import Direction
 from rheostat.directions.directions import Directions
@@ -30,6 +31,8 @@ ARCHITECTURE = "controlvector"
 
 _SITE = re.compile(r"blocks\.(\d+)\.resid_post")
 _TENSOR = re.compile(r"direction\.(\d+)")
+_AS_LLAMA_CPP = {"mistral": "llama", "mixtral": "llama", "gemma3_text": "gemma3", "gpt_neox": "gptneox", "phi": "phi2"}
+"""Architectures that llama.cpp calls by another name."""
 
 
 def export_gguf(
@@ -84,7 +87,8 @@ def import_gguf(path: str | Path, *, network: Network | None = None, concept: st
 
     Args:
         path: of the file, by rheostat, llama.cpp or repeng.
-        network: the model they are for: they get its name, and their blocks and widths are checked.
+        network: the model they are for: they get its name, and their blocks and widths are checked. Where the file
+            names another architecture, a `RheostatWarning` says so.
         concept: what they stand for; None: the file's name.
 
     Raises:
@@ -103,7 +107,8 @@ def import_gguf(path: str | Path, *, network: Network | None = None, concept: st
         found = "nothing" if kind is None else repr(kind.contents())
         raise FileNotUsable(f"{path} is no control vector: its general.architecture says {found}.")
     hint = reader.get_field(f"{ARCHITECTURE}.model_hint")
-    model = network.name if network is not None else "" if hint is None else str(hint.contents())
+    hinted = "" if hint is None else str(hint.contents())
+    model = hinted if network is None else network.name
     try:
         vectors = {_layer(one.name): _vector(one) for one in reader.tensors}
         directions = {
@@ -121,6 +126,7 @@ def import_gguf(path: str | Path, *, network: Network | None = None, concept: st
         raise FileNotUsable(f"{path} holds no usable control vector: {error}") from error
     if network is not None:
         _check_all(read, network, path)
+        _check_hint(hinted, network, path)
     return read
 
 
@@ -154,3 +160,18 @@ def _check_all(directions: Directions, network: Network, path: str | Path) -> No
                 f"{path} has a tensor for block {_block(one)}; {network.name} has {network.n_blocks}."
             )
         one.check(network)
+
+
+def _check_hint(hint: str, network: Network, path: str | Path) -> None:
+    """Warn where the file names an architecture, and another than the network's; names of models say nothing."""
+    import gguf
+    from transformers import CONFIG_MAPPING
+
+    own = str(getattr(getattr(network.module, "config", None), "model_type", network.name))
+    known = {*CONFIG_MAPPING.keys(), *gguf.MODEL_ARCH_NAMES.values()}
+    if hint in known and _AS_LLAMA_CPP.get(hint, hint) != _AS_LLAMA_CPP.get(own, own):
+        warnings.warn(
+            f"{path} says that it is for {hint}; {network.name} is {own}, where the same numbers mean something else.",
+            RheostatWarning,
+            stacklevel=3,
+        )

@@ -74,7 +74,7 @@ def correlate(
     texts: Sequence[Prompt],
     *,
     given: Sequence[Directions | Direction] = (),
-    positions: PositionsLike = "all",
+    positions: PositionsLike = slice(1, None),
     batch_size: int = 32,
     seed: int = 0,
 ) -> Correlation:
@@ -86,7 +86,9 @@ def correlate(
         second: the other.
         texts: what is scored; a text's score is the mean over the tokens at `positions`.
         given: third concepts whose scores are held fixed in the partial correlation; the number of tokens always is.
-        positions: the tokens that are read.
+        positions: the tokens that are read. The first is left out by default: in many models its activation is far
+            larger than any other, so that any two directions would go together by how few tokens share the mean with
+            it.
         batch_size: texts per pass.
         seed: of the bootstrap and of the permutations.
 

@@ -107,7 +107,7 @@ class Direction:
             DirectionNotUsable: the direction has no calibration, or the activations have another shape.
         """
         known = self.calibration
-        if known is None or known.half_gap == 0:
+        if known is None or not known.half_gap > 0:
             raise DirectionNotUsable(
                 f"{self.concept!r} at {self.site} has no calibration, so its scores would mean nothing. "
                 "Use projections(), or fit it from pairs."

@@ -35,6 +35,7 @@ class Directions(Mapping[str, Direction]):
     - `effect_size`: distance between the classes in standard deviations within them (Cohen's d).
     - `threshold`, `auroc`, each with `_low` and `_high`: share of texts on the right side of the fitted midpoint, and
       the area under the ROC curve.
+    - `by_length`: AUROC of the number of tokens alone, the larger of both signs: what a reader of lengths would reach.
     - `n`, `n_groups`: pairs (or texts) and groups that these figures come from.
     - `choice`, `choice_effect`: accuracy and effect size on the other held-out texts, by which `best` is chosen.
     """

@@ -35,7 +35,7 @@ def fit_erasures(
         network: a language model.
         pairs: contrast pairs in any form that `as_pairs` reads.
         sites: where.
-        positions: which tokens of each text to fit on; several are averaged.
+        positions: which tokens of each text to fit on; several are averaged, as in `fit_directions`.
         applied_to: positions that the edits change.
         batch_size: texts per forward pass.
 

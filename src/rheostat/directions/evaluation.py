@@ -66,6 +66,7 @@ def evaluate(
         "auroc": intervals["auroc"].value,
         "auroc_low": intervals["auroc"].low,
         "auroc_high": intervals["auroc"].high,
+        "by_length": _by_length(texts, part),
         "n": float(len(part) // 2 if texts.paired else len(part)),
         "n_groups": float(intervals["auroc"].n),
         "choice": accuracy(texts, chosen, known),
@@ -90,6 +91,12 @@ def calibration(texts: LabelledTexts, part: Indices, scores: Numbers) -> Calibra
     return Calibration(
         float(sides[0].mean()), float(sides[1].mean()), float(np.sqrt(squares / degrees)) if degrees else float("nan")
     )
+
+
+def _by_length(texts: LabelledTexts, part: Indices) -> float:
+    """Return the AUROC of the number of tokens alone, the larger of both signs."""
+    area = float(auroc(texts.lengths[part].astype(np.float64), texts.positive[part]))
+    return max(area, 1 - area)
 
 
 def _right(texts: LabelledTexts, part: Indices, scores: Numbers) -> Numbers | None:

@@ -43,6 +43,8 @@ def load_directions(path: str | Path) -> Directions:
     Raises:
         FileNotUsable: the file is missing, damaged or of another kind, or a vector holds NaN or is zero.
     """
+    if Path(path).suffix.lower() == ".gguf":
+        raise FileNotUsable(f"{path} is a control vector, which Directions.from_gguf reads; it has no calibration.")
     try:
         with safe_open(path, framework="pt") as stream:
             metadata = stream.metadata() or {}

@@ -74,7 +74,8 @@ def fit_directions(
         concept: what the positive texts have more of.
         method: one of `rheostat.directions.methods.registry.METHODS`.
         sites: where.
-        positions: which tokens of each text to read; several are averaged.
+        positions: which tokens of each text to read; several are averaged. `all` is every token but the first, whose
+            activation is far larger than any other in many models; `slice(None)` names it too.
         held_out: share of groups that nothing is fitted on; 0: fit on all, without figures.
         seed: of the division, the shuffles and the random directions.
         shuffles: how many times to fit with shuffled labels, as a control.
@@ -82,7 +83,9 @@ def fit_directions(
 
     Returns:
         Directions as long as the distance between the class means of the fitted texts along them, calibrated by these
-        means and the spread of the held-out texts: adding a direction at strength 1 moves its score by 2.
+        means and the spread of the held-out texts: adding a direction at strength 1 moves its score by 2. Only
+        `token_embedding` is longer, so that it moves its score further; where the means lie the other way round along
+        it, it has no calibration and gives no scores.
 
     Raises:
         BadArgument: no such method, or a setting is outside its range.
@@ -169,6 +172,7 @@ class _Fitted:
     means: ClassMeans
 
     def direction(self, network: Network, settings: Settings, *, spread: float = float("nan")) -> Direction:
+        known = self.calibration(spread)
         vector = self.units[0] * self.length
         if not float(vector.norm()) > 0 or self.means.are_equal:
             raise DirectionNotUsable(
@@ -183,7 +187,7 @@ class _Fitted:
             method=settings.method,
             model=network.name,
             weights=network.weight_hash,
-            calibration=self.calibration(spread),
+            calibration=known if known.half_gap > 0 else None,
         )
 
     def calibration(self, spread: float) -> Calibration:

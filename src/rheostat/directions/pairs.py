@@ -1,5 +1,6 @@
 """Contrast pairs: two texts that differ in one concept, from tuples, dictionaries or JSONL files."""
 
+import difflib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from typing import Any, TypeAlias
 from rheostat.base.errors import BadArgument, FileNotUsable
 
 _CAA = ("question", "answer_matching_behavior", "answer_not_matching_behavior")
+_PAIR = ("positive", "negative", "prompt", "group")
+_COLUMNS = tuple(f"{name}s" for name in _PAIR)
 
 
 @dataclass(frozen=True)
@@ -31,11 +34,13 @@ def as_pairs(asked: Iterable[Any] | Mapping[str, Any]) -> list[ContrastPair]:
 
     Read are `(positive, negative)`, objects with these two attributes, `{positive, negative}`, the format of
     contrastive activation addition, `{question, answer_matching_behavior, answer_not_matching_behavior}`, whose answers
-    are appended to the question, and lists side by side, `{positives, negatives}`, with `prompts` put before both texts
-    where given. A text or whole number `group` may stand beside the texts of a pair.
+    are appended to the question, and lists side by side, `{positives, negatives}`. A `prompt` beside a pair, `prompts`
+    beside lists, is put before both texts; `group` or `groups`, texts or whole numbers, say what belongs together.
+    Other fields may stand beside these and are not read, but for names that look like one of them, which are refused.
 
     Raises:
-        BadArgument: one is none of these, a text is empty, or both texts are equal; the message names its number.
+        BadArgument: one is none of these, a field's name is mistyped, a text is empty, or both texts are equal; the
+            message names its number.
     """
     listed = [asked] if isinstance(asked, Mapping) else asked
     if isinstance(listed, str):
@@ -92,19 +97,17 @@ def _one_by_one(asked: Iterable[Any]) -> Iterator[Any]:
         if not isinstance(one, Mapping) or not {"positives", "negatives"} <= set(one):
             yield one
             continue
-        columns = [one["positives"], one["negatives"]]
-        if one.get("prompts"):
-            columns.append(one["prompts"])
+        _check_names(one, _COLUMNS, "lists side by side have")
+        names = [name for name in _PAIR if name in ("positive", "negative") or one.get(f"{name}s")]
+        columns = [one[f"{name}s"] for name in names]
         if not all(isinstance(column, list | tuple) for column in columns) or len(set(map(len, columns))) > 1:
-            raise BadArgument("positives, negatives and prompts are lists of equal length.")
-        for positive, negative, *prompt in zip(*columns, strict=True):
-            texts = (positive, negative, *prompt)
-            start = "".join(prompt) if all(isinstance(text, str) for text in texts) else ""
-            yield (start + positive, start + negative) if start else (positive, negative)
+            raise BadArgument("positives, negatives, prompts and groups are lists of equal length.")
+        for values in zip(*columns, strict=True):
+            yield dict(zip(names, values, strict=True))
 
 
 def _as_pair(asked: Any, number: int) -> ContrastPair:
-    fields = _fields(asked)
+    fields = _fields(asked, f"pair {number} has")
     if fields is None or not all(isinstance(one, str) for one in fields):
         raise BadArgument(
             f"pair {number} is {asked!r}. Give (positive, negative), {{'positive': …, 'negative': …}}, or "
@@ -118,14 +121,18 @@ def _as_pair(asked: Any, number: int) -> ContrastPair:
     return ContrastPair(positive, negative, group)
 
 
-def _fields(asked: Any) -> tuple[Any, Any, Any] | None:
+def _fields(asked: Any, who: str) -> tuple[Any, Any, Any] | None:
     """Return (positive, negative, group); None for anything else."""
     if isinstance(asked, Mapping):
         group = _group(asked.get("group", ""))
         if {"positive", "negative"} <= set(asked):
-            return asked["positive"], asked["negative"], group
+            _check_names(asked, _PAIR, who)
+            positive, negative, prompt = asked["positive"], asked["negative"], asked.get("prompt") or ""
+            whole = all(isinstance(text, str) for text in (positive, negative, prompt))
+            return (prompt + positive, prompt + negative, group) if whole else None
         question, yes, no = (asked.get(name) for name in _CAA)
         if isinstance(question, str) and isinstance(yes, str) and isinstance(no, str):
+            _check_names(asked, (*_CAA, "group"), who)
             return question + yes, question + no, group
         return None
     if isinstance(asked, tuple | list):
@@ -133,6 +140,14 @@ def _fields(asked: Any) -> tuple[Any, Any, Any] | None:
     if hasattr(asked, "positive") and hasattr(asked, "negative"):
         return asked.positive, asked.negative, _group(getattr(asked, "group", ""))
     return None
+
+
+def _check_names(asked: Mapping[Any, Any], known: tuple[str, ...], who: str) -> None:
+    """Refuse a field whose name is nearly a known one: what it holds would be lost."""
+    for name in map(str, asked):
+        near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.85)
+        if name not in known and near:
+            raise BadArgument(f"{who} {name!r}, which is not read. Call it {near[0]!r}, or leave it out.")
 
 
 def _group(asked: Any) -> Any:

@@ -13,7 +13,7 @@ from rheostat.capture.activations import Activations
 from rheostat.directions.texts import Indices, LabelledTexts
 from rheostat.engine.forward import capture
 from rheostat.models.network import Network
-from rheostat.sites.positions import PositionsLike
+from rheostat.sites.positions import Positions, PositionsLike
 from rheostat.sites.site import Site
 
 
@@ -48,7 +48,9 @@ def stream(
         texts: all texts.
         chosen: indices of those to run; of pairs both.
         sites: to read.
-        positions: of each text; several are averaged.
+        positions: of each text; several are averaged. `all` and `prompt` are every token but the first, whose
+            activation is far larger than any other in many models, so that a mean with it would tell the text's length;
+            `slice(None)` names it too.
         batch_size: texts per pass.
         embeddings: read token embeddings too; that pass ends before the first block.
 
@@ -58,9 +60,12 @@ def stream(
     """
     if batch_size < 1:
         raise BadArgument(f"batch_size={batch_size}: at least 1.")
+    where = Positions.parse(positions)
+    if where.kind in ("all", "prompt"):
+        where = Positions.parse(slice(1, None))
     for batch in _batches(texts, chosen, batch_size):
         prompts = [texts.texts[index] for index in batch]
-        held = capture(network, prompts, list(sites), positions=positions)
+        held = capture(network, prompts, list(sites), positions=where)
         embedded = capture(network, prompts, "embed", positions="all") if embeddings else None
         yield Batch(
             texts=batch,

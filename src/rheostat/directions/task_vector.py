@@ -27,6 +27,8 @@ METHOD = "task vector"
 K, N_DUMMIES, N_SETS = 5, 2, 10
 """Of the reference, but for the sets: it reads and tests one set at a time."""
 SITES = "blocks.*.resid_post"
+MOST_TRIES = 1000
+"""Draws of one set before the pool counts as too small."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,12 @@ def draw_demonstrations(
 ) -> tuple[Demonstrations, ...]:
     """Return sets of k demonstrations with dummies, all different pairs of a pool within a set.
 
+    A set in which a dummy stands beside its own inverse (hot, cold and cold, hot) is drawn again: its answer would be
+    shown.
+
     Raises:
-        BadArgument: the pool holds fewer than k + n_dummies pairs, or a number is below 1.
+        BadArgument: the pool holds fewer than k + n_dummies pairs, or hardly any others than inverses; or a number is
+            below 1.
     """
     if min(n_sets, k, n_dummies) < 1:
         raise BadArgument(f"n_sets={n_sets}, k={k}, n_dummies={n_dummies}: at least 1 each.")
@@ -67,9 +73,23 @@ def draw_demonstrations(
     rng = np.random.default_rng(seed)
     sets = []
     for _ in range(n_sets):
-        drawn = draw(pool, k + n_dummies, rng)
+        tries = (draw(pool, k + n_dummies, rng) for _ in range(MOST_TRIES))
+        drawn = next((one for one in tries if not _inverses(one[:k]) & _words(one[k:])), None)
+        if drawn is None:
+            raise BadArgument(
+                f"the {len(pool)} pairs are too few for {k} demonstrations and {n_dummies} dummy queries: a pair and "
+                "its inverse cannot stand on both sides. Give more pairs, or a smaller k."
+            )
         sets.append(Demonstrations(tuple(drawn[:k]), tuple(pair.question for pair in drawn[k:])))
     return tuple(sets)
+
+
+def _words(pairs: Sequence[Pair]) -> set[tuple[str, str]]:
+    return {(pair.question.casefold(), pair.answer.casefold()) for pair in pairs}
+
+
+def _inverses(pairs: Sequence[Pair]) -> set[tuple[str, str]]:
+    return {(answer, question) for question, answer in _words(pairs)}
 
 
 def task_states(

@@ -1,10 +1,12 @@
 """Texts of two classes, what belongs together among them, and their division into fitting, choice and report."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from rheostat.base.errors import BadArgument, DirectionNotUsable, EmptyPrompt
 from rheostat.directions.pairs import ContrastPair
@@ -25,7 +27,7 @@ class LabelledTexts:
     """Tokens per text."""
     positive: NDArray[np.bool_]
     groups: Indices
-    """Number of each text's group; a group is never divided."""
+    """Number of each text's group; a group is never divided, and those that share a text are one."""
     paired: bool
     """Whether texts 2i and 2i + 1 are the positive and the negative one of pair i."""
 
@@ -54,6 +56,8 @@ class Division:
 def texts_of_pairs(network: Network, pairs: Sequence[ContrastPair]) -> LabelledTexts:
     """Return the texts of contrast pairs, positive and negative in turns.
 
+    Groups that share a text are one: otherwise it could be fitted on and held out at once.
+
     Raises:
         DirectionNotUsable: a text holds no token of its own.
     """
@@ -64,7 +68,7 @@ def texts_of_pairs(network: Network, pairs: Sequence[ContrastPair]) -> LabelledT
         texts=tuple(texts),
         lengths=_lengths(network, texts, names),
         positive=np.tile([True, False], len(pairs)),
-        groups=np.repeat(numbers, 2),
+        groups=_joined(np.repeat(numbers, 2), texts),
         paired=True,
     )
 
@@ -75,7 +79,7 @@ def texts_of_classes(
     """Return labelled texts that are no pairs.
 
     Without groups, the i-th text of one class shares one with the i-th of the other, so that each part of a division
-    holds both.
+    holds both. Groups that share a text are one.
 
     Raises:
         DirectionNotUsable: a class is empty, or a text holds no token of its own.
@@ -97,7 +101,7 @@ def texts_of_classes(
         texts=tuple(texts),
         lengths=_lengths(network, texts, names),
         positive=np.arange(len(texts)) < len(positives),
-        groups=_numbered(counted if groups is None else groups),
+        groups=_joined(_numbered(counted if groups is None else groups), texts),
         paired=False,
     )
 
@@ -119,8 +123,8 @@ def divide(texts: LabelledTexts, *, held_out: int | float, seed: int) -> Divisio
     if n - n_held < 2:
         raise DirectionNotUsable(
             f"{n} group{'' if n == 1 else 's'} of texts cannot be divided: at least {LEAST_GROUPS} are needed, 2 to "
-            f"fit on, 2 to choose the site by, 2 to report on, and held_out={held_out} would take {n_held}. "
-            "Give more groups, or held_out=0 for directions without figures."
+            f"fit on, 2 to choose the site by, 2 to report on, and held_out={held_out} would take {n_held}. Groups "
+            "that share a text count as one. Give more groups, or held_out=0 for directions without figures."
         )
     order = np.random.default_rng(seed).permutation(n)
     parts = order[n_held:], order[: n_held // 2], order[n_held // 2 : n_held]
@@ -165,9 +169,18 @@ def _half(n: int, rng: np.random.Generator) -> int:
     return n // 2 + (int(rng.integers(2)) if n % 2 else 0)
 
 
-def _numbered(names: Sequence[str]) -> Indices:
+def _joined(groups: Indices, texts: Sequence[str]) -> Indices:
+    """Return the number of each text's group, where groups that hold the same text are one."""
+    n = int(groups.max()) + 1
+    links = groups, n + _numbered(texts)
+    size = n + len(texts)
+    _, component = connected_components(coo_matrix((np.ones(len(texts)), links), (size, size)), directed=False)
+    return _numbered(component[groups].tolist())
+
+
+def _numbered(names: Sequence[Hashable]) -> Indices:
     """Return a number for each name, equal for equal ones, from 0 in the order of first appearance."""
-    known: Mapping[str, int] = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    known: Mapping[Hashable, int] = {name: number for number, name in enumerate(dict.fromkeys(names))}
     return np.array([known[name] for name in names], dtype=np.int64)
 
 

@@ -55,6 +55,7 @@ class StrengthSearch:
     `SideEffects.table`."""
     n_texts: int
     n_tokens: int
+    """Tokens of the texts that the plan can reach, from the first that it edits on: those that the mean is over."""
 
     def profile(self) -> Profile:
         """Return the curve of the measure as a figure; strength 0 is left out."""
@@ -108,6 +109,9 @@ def strength_for(
     sweep. Where the side effect is not monotone in strength, the first crossing counts: no smaller strength that was
     tried exceeds the budget.
 
+    What counts are the tokens that the plan can reach: of each text the first that it edits and all behind it. For an
+    edit of the last token that is the last one, after which the model would write.
+
     The texts are read, not written. So edits of generated tokens act on every token of a text but the first, and no
     strength decays: what is measured is the whole effect of the schedule's first token on all of them.
 
@@ -115,14 +119,16 @@ def strength_for(
         network: a language model.
         steering: a direction, directions, or a plan; its strengths are multiplied by the factor that is sought.
         texts: what should change little; see `neutral_texts`.
-        max_kl: budget of KL(plain ‖ steered), in nats, mean over all tokens of all texts.
-        max_perplexity_ratio: instead, budget of the perplexity of all texts under steering over the plain one; above 1.
+        max_kl: budget of KL(plain ‖ steered), in nats, mean over these tokens of all texts.
+        max_perplexity_ratio: instead, budget of the perplexity of the tokens behind them under steering over the plain
+            one; above 1.
         first: the strength at which the search begins.
         tolerance: relative distance between the strength found and the next one, which exceeds the budget.
         seed: of the bootstrap.
 
     Raises:
-        BadArgument: not exactly one budget, or one that nothing can meet; a setting out of range; no edit.
+        BadArgument: not exactly one budget; a setting out of range; no edit; a ratio of perplexities where no token
+            stands behind those that change.
         DirectionNotUsable, SiteNotFound, PositionNotFound, EditNotUsable, EditNotApplied
     """
     budget = _budget(max_kl, max_perplexity_ratio)
@@ -130,6 +136,11 @@ def strength_for(
         raise BadArgument(f"first={first} and tolerance={tolerance}: a strength above 0, and a share from 0.001.")
     plan = Plan(tuple(map(_while_reading, as_steering_plan(network, steering))))
     curve = SideEffects(network, plan, as_prompts(texts))
+    if budget.measure == "perplexity_ratio" and not curve.n_predicted:
+        raise BadArgument(
+            f"max_perplexity_ratio={budget.most:g}: no token of the texts stands behind those that the plan changes "
+            f"({', '.join(dict.fromkeys(str(edit.where) for edit in plan))}), so none becomes less likely. Give max_kl."
+        )
     low, high = _bracket(curve, budget, first)
     while low > 0 and high is not None and high / low > 1 + tolerance:
         curve.measure(_between(curve, budget, low, high, tolerance))
@@ -154,8 +165,9 @@ def _bracket(curve: SideEffects, budget: Budget, first: float) -> tuple[float, f
     curve.measure([first * FACTOR**power for power in range(lowest, highest + 1)])
     low, high = _crossing(curve, budget)
     while high is None and highest < MOST_FACTORS:
-        curve.measure([first * FACTOR**power for power in range(highest + 1, highest + 5)])
-        highest += 4
+        next_highest = min(highest + 4, MOST_FACTORS)
+        curve.measure([first * FACTOR**power for power in range(highest + 1, next_highest + 1)])
+        highest = next_highest
         low, high = _crossing(curve, budget)
     while low == 0 and lowest > -MOST_FACTORS:
         curve.measure([first * FACTOR**power for power in range(lowest - 4, lowest)])

@@ -84,8 +84,9 @@ def monitor(
 ) -> MonitoredGeneration:
     """Continue prompts, and stop or flag a text at the first token whose reading lies above the threshold.
 
-    The prompt's last token is read too, so a flag can come before anything is written. A row is monitored as if it were
-    alone, and its text up to the flag is the beginning of the text without a monitor.
+    The prompt's last token is read too, so a flag can come before anything is written; not so the first token of a row,
+    whose activation is far larger than any other in many models: in a prompt of one token nothing is read. A row is
+    monitored as if it were alone, and its text up to the flag is the beginning of the text without a monitor.
 
     Args:
         network: the network that the directions were fitted on.
@@ -114,7 +115,9 @@ def monitor(
     if not np.isfinite(threshold):
         raise BadArgument(f"threshold={threshold}: a finite score, such as threshold_for(…) returns.")
     listed = as_prompts(prompts)
-    reader = _Reader(network, as_directions(directions), threshold, Smoothing(window, pool), stops=action == "stop")
+    n_prompt = [len(network.row(prompt)) for prompt in listed]
+    smoothing = Smoothing(window, pool)
+    reader = _Reader(network, as_directions(directions), threshold, smoothing, n_prompt, stops=action == "stop")
 
     def write(watch: Watch | None) -> Generation:
         return generate(
@@ -133,7 +136,6 @@ def monitor(
 
     written = write(reader.watch)
     full = written if action == "flag" else (write(None) if compare else None)
-    n_prompt = [len(network.row(prompt)) for prompt in listed]
     assert written.block_tokens is not None
     return MonitoredGeneration(
         written,
@@ -150,7 +152,14 @@ class _Reader:
     """Reads each row's newest token at every site, smooths, and notes the first crossing."""
 
     def __init__(
-        self, network: Network, directions: Directions, threshold: float, smoothing: Smoothing, *, stops: bool
+        self,
+        network: Network,
+        directions: Directions,
+        threshold: float,
+        smoothing: Smoothing,
+        n_prompt: Sequence[int],
+        *,
+        stops: bool,
     ) -> None:
         for direction in directions.values():
             direction.check(network)
@@ -158,6 +167,7 @@ class _Reader:
         self._directions = {str(resolve_single(network, site)): one for site, one in directions.items()}
         self._threshold = threshold
         self._smoothing = smoothing
+        self._n_prompt = n_prompt
         self._stops = stops
         self._readings: dict[tuple[int, str], list[float]] = {}
         self._rows: list[dict[str, object]] = []
@@ -174,6 +184,8 @@ class _Reader:
         scores = self._directions[seen.site].scores(wide).tolist()
         crossed = []
         for row, written, score in zip(seen.rows, seen.written, scores, strict=True):
+            if self._n_prompt[row] + written == 1:  # the first token of its row
+                continue
             before = self._readings.setdefault((row, seen.site), [])
             before.append(score)
             value = self._smoothing.newest(before)

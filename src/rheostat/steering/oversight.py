@@ -5,7 +5,7 @@ rate of false alarms on calibration prompts:
 
 - `monitor`: the highest smoothed reading of any token, from the prompt's last on, at the first that crosses;
 - `prompt only`: the reading of the prompt's last token;
-- `finished text`: the mean reading of all written tokens, once the text is complete;
+- `finished text`: the mean reading of all written tokens, the last one too, once the text is complete;
 - `monitor at …`: the monitor of a second direction, usually one fitted on embeddings, as a control.
 
 Costs are in block-tokens of each row alone, see `rheostat.steering.monitor`. A rejected text costs what was computed
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from rheostat.base.errors import BadArgument
 from rheostat.directions.direction import Direction
 from rheostat.directions.directions import Directions
+from rheostat.directions.scores import pooled_scores
 from rheostat.engine.batch import as_prompts
 from rheostat.engine.generate import Generation
 from rheostat.engine.stream import blocks_run
@@ -93,7 +94,8 @@ def compare_oversight(
         batch_size: prompts per batch.
 
     Raises:
-        BadArgument: a set is too small, as `threshold_for` says.
+        BadArgument: a set is too small, as `threshold_for` says, or a prompt has one token, so that nothing in it can
+            be read (see `monitor`).
         DirectionNotUsable: a direction belongs to another network, or has no calibration.
     """
     sets = [as_prompts(one) for one in (positives, negatives, calibration)]
@@ -102,13 +104,18 @@ def compare_oversight(
     smoothing = Smoothing(window, pool)
     if baseline is not None and baseline.site == direction.site:
         raise BadArgument(f"direction and baseline lie both at {direction.site}; a control reads another site.")
+    if short := [number for number, prompt in enumerate(prompts) if len(network.row(prompt)) < 2]:
+        raise BadArgument(f"prompt {short[0]} has one token, which is not read. Give prompts of two tokens or more.")
     directions = Directions({one.site: one for one in (direction, baseline) if one is not None})
     written, readings = _write(network, prompts, directions, max_new_tokens, temperature, seed, batch_size)
     own = readings[direction.site]
-    n_tokens = [(len(network.row(prompt)), len(ids)) for prompt, ids in zip(prompts, written.ids, strict=True)]
+    asked = [network.row(prompt).ids for prompt in prompts]
+    n_tokens = [(len(row), len(ids)) for row, ids in zip(asked, written.ids, strict=True)]
+    whole: list[Prompt] = [[*row, *ids] for row, ids in zip(asked, written.ids, strict=True)]
+    ends = pooled_scores(network, direction, whole, positions="last", batch_size=batch_size)[direction.site]
     detectors = {"monitor": _monitor(network, direction, own, n_tokens, smoothing)}
     detectors["prompt only"] = _prompt_only(network, direction, own, n_tokens)
-    detectors["finished text"] = _finished(network, direction, own, n_tokens)
+    detectors["finished text"] = _finished(network, direction, own, ends.tolist(), n_tokens)
     if baseline is not None:
         name = f"monitor at {baseline.site}"
         detectors[name] = _monitor(network, baseline, readings[baseline.site], n_tokens, smoothing)
@@ -172,9 +179,16 @@ def _prompt_only(
     return _Detector(np.array([one[0] for one in readings]), values, [[0]] * len(values), costs)
 
 
-def _finished(network: Network, direction: Direction, readings: Readings, n_tokens: list[tuple[int, int]]) -> _Detector:
+def _finished(
+    network: Network,
+    direction: Direction,
+    readings: Readings,
+    ends: list[float],
+    n_tokens: list[tuple[int, int]],
+) -> _Detector:
+    """Return the filter; `ends` are the readings of the last written tokens, in the pass that `extra` pays for."""
     extra = blocks_run(network, [resolve_single(network, direction.site)])
-    values = [[float(np.mean(one[1:] or one))] for one in readings]
+    values = [[float(np.mean([*one[1:], end]))] for one, end in zip(readings, ends, strict=True)]
     tokens = [[n_written] for _, n_written in n_tokens]
     costs = [[cost_of_text(network, *one) + extra] for one in n_tokens]
     return _Detector(np.array([one[0] for one in values]), values, tokens, costs, extra)

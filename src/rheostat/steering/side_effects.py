@@ -23,17 +23,26 @@ LOGITS_AT_ONCE = 2**26
 
 
 class SideEffects:
-    """Side effects of a plan at several strengths; all texts count token by token.
+    """Side effects of a plan at several strengths; all texts count token by token, from the first that it edits on.
+
+    Nothing can change before that token, so those before it would only make the mean smaller: an edit of the last token
+    is measured at the last token of each text.
 
     Args:
         network: a language model.
         plan: whose strengths are multiplied.
         texts: what it should leave alone.
+
+    Raises:
+        PositionNotFound: a text lacks a token that the plan edits.
     """
 
     def __init__(self, network: Network, plan: Plan, texts: Sequence[Prompt]) -> None:
         self._network, self._plan, self._texts = network, plan, texts
-        self._n_tokens = np.array([len(network.row(text)) for text in texts], dtype=np.float64)
+        rows = [network.row(text) for text in texts]
+        self._lengths = np.array([len(row) for row in rows], dtype=np.float64)
+        first = [min(min(edit.where.in_prompt(row)) for edit in plan) for row in rows]
+        self._n_tokens = self._lengths - np.array(first)
         self._sums: dict[float, Values] = {}
         self.measure([0.0])
         self._sums[0.0][:, 0] = 0.0  # a plan of strength 0 changes no bit; what was measured is float noise
@@ -45,8 +54,13 @@ class SideEffects:
 
     @property
     def n_tokens(self) -> int:
-        """How many tokens they have."""
+        """How many of their tokens the plan can reach: the first that it edits and all behind it."""
         return int(self._n_tokens.sum())
+
+    @property
+    def n_predicted(self) -> int:
+        """How many tokens stand behind such a token, so that their probability can change."""
+        return int((self._n_tokens - 1).sum())
 
     @property
     def strengths(self) -> list[float]:
@@ -67,7 +81,7 @@ class SideEffects:
         for number, strength in enumerate(strengths):
             own = table[table["cell"] == number].sort_values("prompt")
             kl, loss = own["kl_to_clean"].to_numpy(), own["loss"].to_numpy()
-            self._sums[strength] = np.stack([kl * self._n_tokens, loss * (self._n_tokens - 1)], axis=1)
+            self._sums[strength] = np.stack([kl * self._lengths, loss * (self._lengths - 1)], axis=1)
 
     def value(self, measure: Measure, strength: float) -> float:
         """Return a measure at a strength that was measured."""
@@ -76,8 +90,9 @@ class SideEffects:
     def table(self, *, seed: int) -> pd.DataFrame:
         """Return one row per strength: columns strength, kl, kl_low, kl_high, perplexity_ratio, ratio_low, ratio_high.
 
-        kl is KL(plain ‖ steered) in nats per token; the ratio is the perplexity of all texts under steering over the
-        plain one. Intervals are 95 % bootstrap intervals over texts; NaN for a single one.
+        kl is KL(plain ‖ steered) in nats per token that can be reached; the ratio is the perplexity of the tokens
+        behind these under steering over the plain one, NaN where there are none. Intervals are 95 % bootstrap
+        intervals over texts; NaN for a single one.
         """
         return pd.DataFrame([self._row(strength, seed) for strength in self.strengths])
 
@@ -94,12 +109,16 @@ class SideEffects:
 
     def _interval(self, statistic: Callable[[Values], float], strength: float, seed: int) -> Interval:
         units = self._units(strength)
+        if statistic is _perplexity_ratio:
+            units = units[units[:, 4] > 0]  # a text whose last token alone changes says nothing of it
+        if not len(units):
+            return Interval(float("nan"), float("nan"), float("nan"), 0)
         if len(units) < 2 or not np.isfinite(units).all():
             return Interval(statistic(units), float("nan"), float("nan"), len(units))
         return bootstrap(statistic, units, seed=seed, draws=500)
 
     def _units(self, strength: float) -> Values:
-        """Return per text the sums over tokens of KL, loss and plain loss, and how many tokens each sum has."""
+        """Return per text the sums over tokens of KL, loss and plain loss, and how many tokens can add to them."""
         n = self._n_tokens[:, None]
         return np.concatenate([self._sums[strength], self._sums[0.0][:, 1:], n, n - 1], axis=1)
 

@@ -11,7 +11,8 @@ class TokenEmbedding(Method):
     """Mean embedding of the positive texts' tokens less that of the negative ones', the same at every site.
 
     What it reads or does, the words alone account for. Its length is the distance between the class means at the site,
-    so that it is added as strongly as a mean difference. Families with learned positions add them to the embeddings.
+    so that it is added as strongly as a mean difference; along itself they lie less far apart, or the other way round:
+    then the direction has no calibration. Families with learned positions add them to the embeddings.
     """
 
     name = "token_embedding"

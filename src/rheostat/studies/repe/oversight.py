@@ -15,6 +15,7 @@ from rheostat.directions.direction import Direction
 from rheostat.directions.fit import fit_directions_from_texts
 from rheostat.metrics.statistics import Values
 from rheostat.model import Model
+from rheostat.sites.positions import PositionsLike
 from rheostat.steering.oversight import compare_oversight
 from rheostat.studies.judging import against, held, judge, number
 from rheostat.studies.part import Part, joined, step_params
@@ -65,7 +66,7 @@ def measure(model: Model, context: Context) -> pd.DataFrame:
             given["harmless"],
             given["calibration"],
             false_alarms=FALSE_ALARMS,
-            baseline=_fit(model, given, "embed", "all", context.seed),
+            baseline=_fit(model, given, "embed", slice(None), context.seed),
             max_new_tokens=N_NEW,
             seed=context.seed,
         )
@@ -77,12 +78,18 @@ def measure(model: Model, context: Context) -> pd.DataFrame:
         )
 
     params = step_params(
-        model, context, prompts=given, false_alarms=FALSE_ALARMS, tokens=N_NEW, block=model.n_blocks // 2
+        model,
+        context,
+        prompts=given,
+        false_alarms=FALSE_ALARMS,
+        tokens=N_NEW,
+        block=model.n_blocks // 2,
+        finished="all written tokens",
     )
     return context.step(f"oversight-{model.name}", params, compute)
 
 
-def _fit(model: Model, given: Mapping[str, list[str]], site: str, positions: str, seed: int) -> Direction:
+def _fit(model: Model, given: Mapping[str, list[str]], site: str, positions: PositionsLike, seed: int) -> Direction:
     """Return the direction of harmful instructions at a site; at `embed` the last token is the same for all."""
     fitted = fit_directions_from_texts(
         model,
