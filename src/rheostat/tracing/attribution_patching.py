@@ -93,7 +93,7 @@ def attributions(
     if bound.needs_clean:
         raise BadArgument(f"{metric.column} is smallest at the unpatched run, where its gradient is 0: no estimate.")
     names = [str(site) for site in resolve(network, sites)]
-    asked = shared_positions(*rows, positions)
+    asked = shared_positions(rows[0], rows[1], positions)
     theirs = capture(network, [source], list(dict.fromkeys([*names, *(["embed"] if steps > 1 else [])])))
     own = site_gradients(network, target, [*names, "embed"] if steps > 1 else names, bound, logits_at=bound.positions)
     gradients = own.gradients
