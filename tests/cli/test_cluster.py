@@ -34,6 +34,7 @@ def test_the_cluster_is_that_of_the_table_and_of_the_file(type_in: Type, tiny: s
     typed = type_in(*asked, "--out", "c.json", "--png", "c.png", "--html", "c.html", "--json")
     assert typed.code == 0, typed.err
     assert typed.err.splitlines() == ["wrote c.json", "wrote c.png", "wrote c.html"]
+    assert "share: 0.2" in Path("c.html").read_text(encoding="utf-8")
     data, saved = json.loads(typed.out), Cluster.load("c.json")
     saved.check(rh.load(tiny))
     assert (data["topic"], data["method"], data["kind"]) == ("film", "attribution", "neurons")

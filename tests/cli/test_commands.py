@@ -6,6 +6,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 import rheostat as rh
 from rheostat.base.errors import InternalError
 from rheostat.cli.app import app
+from rheostat.tasks.named import read_task
 from tests.cli.conftest import Type
 
 PROMPT = "The capital of Germany is"
@@ -92,7 +94,8 @@ def test_patch_json_has_a_row_per_block_and_token(type_in: Type, tiny: str):
     assert typed.code == 0, typed.err
     assert [list(row) for row in rows] == [["block", "position", "token", "logit_difference", "score"]] * (2 * 5)
     assert Path("patch.png").read_bytes().startswith(b"\x89PNG")
-    assert "attn_out of the clean prompt" in Path("patch.html").read_text(encoding="utf-8")
+    page = Path("patch.html").read_text(encoding="utf-8")
+    assert "attn_out of the clean prompt" in page and "direction: denoise" in page and "attention: sdpa" in page
     typed = type_in("patch", PROMPT, "The capital is", *asked)
     assert (typed.code, typed.out) == (2, "")
     assert "equally many tokens" in typed.err and typed.err.count("\n") == 1
@@ -107,7 +110,8 @@ def test_trace_json_has_the_totals_and_a_row_per_block_and_token(type_in: Type, 
     columns = ["block", "position", "token", "subject", "probability", "indirect_effect"]
     assert [list(row) for row in found["table"]] == [columns] * (2 * 5)
     assert Path("trace.png").read_bytes().startswith(b"\x89PNG")
-    assert "Putting back mlp_out of one token" in Path("trace.html").read_text(encoding="utf-8")
+    page = Path("trace.html").read_text(encoding="utf-8")
+    assert "Putting back mlp_out of one token" in page and "subject: " in page and "seed: 0" in page
     typed = type_in("trace", PROMPT, "--subject", "France", "--model", tiny)
     assert (typed.code, typed.out) == (2, "")
     assert "France" in typed.err and typed.err.count("\n") == 1
@@ -385,6 +389,22 @@ def test_impair_and_compare_print_tables_and_write_a_record(type_in: Type, tiny:
         "loss-under-damage.png",
     }
     assert "under damage" in Path("impaired/index.html").read_text()
+    assert arguments_of("impaired") == {
+        "model": tiny,
+        "mode": "gaussian",
+        "kind": "mlp_out",
+        "cluster": None,
+        "distribution": "normal",
+        "intensities": [0.0, 0.5, 2.0],
+        "absolute": False,
+        "draws": None,
+        "bound": [0.9, 0.5],
+        "seed": 0,
+        "dtype": "float32",
+        "device": "cpu",
+        "attention": ["sdpa"],
+        "task": [read_task(task).describe()],
+    }
     assert type_in("impair", tiny, *levels, "--out", "impaired").code == 0
     plain = json.loads(type_in("impair", tiny, *levels, "--mode", "magnitude", "--intensities", "0.5,1", "--json").out)
     assert [point["intensity"] for point in plain["points"]] == [0, 0.5, 1]
@@ -392,12 +412,47 @@ def test_impair_and_compare_print_tables_and_write_a_record(type_in: Type, tiny:
     assert found.code == 0, found.err
     assert "other draws" in found.out
     assert "Control, each model against itself" in found.out
+    assert arguments_of("compared") == {
+        "model_a": tiny,
+        "model_b": tiny,
+        "mode": "gaussian",
+        "kind": "mlp_out",
+        "distribution": "normal",
+        "intensities": [0.0, 0.5, 2.0],
+        "absolute": None,
+        "draws": None,
+        "bound": [0.9, 0.5],
+        "seed": 0,
+        "dtype": "float32",
+        "device": "cpu",
+        "attention": ["sdpa", "sdpa"],
+        "task": [read_task(task).describe()],
+    }
     plain = json.loads(type_in("compare", tiny, tiny, *levels, "--json").out)
     assert plain["asked"] == 3 and plain["kept"] >= 2
     assert {row["sturdier"] for row in plain["quantities"]} == {""}
     refused = type_in("compare", tiny, tiny, *levels, "--out", "impaired")
     assert refused.code == 2
     assert "WouldOverwrite" in refused.err
+
+
+def test_the_record_of_a_damage_names_the_units_that_were_damaged(type_in: Type, tiny: str, tmp_path: Path) -> None:
+    task, model = own_task(tiny, tmp_path), rh.load(tiny)
+    cluster = rh.Cluster("resid_post", {1: (0, 2)}, "random", "own", model.name, model.weight_hash)
+    cluster.save("own.json")
+    chosen = ("--cluster", "own.json", "--bound", "0.7", "--seed", "3", "--draws", "2", "--distribution", "uniform")
+    typed = type_in("impair", tiny, "--task", str(task), "--intensities", "1", *chosen, "--absolute", "--out", "one")
+    assert typed.code == 0, typed.err
+    found = arguments_of("one")
+    assert found["cluster"] == cluster.describe() != replace(cluster, units={1: (0, 3)}).describe()
+    assert (found["kind"], found["distribution"], found["absolute"]) == ("resid_post", "uniform", True)
+    assert (found["bound"], found["seed"], found["draws"]) == ([0.7], 3, 2)
+
+
+def arguments_of(folder: str) -> dict[str, object]:
+    """Return the arguments that a record states."""
+    found: dict[str, object] = json.loads(Path(folder, "record.json").read_text())["arguments"]
+    return found
 
 
 def own_task(tiny: str, folder: Path) -> Path:

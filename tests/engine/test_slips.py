@@ -25,6 +25,11 @@ SLIPS = {
     "m.lens(P, positions=[])": "names no token",
     "rh.patch_activations(m, P, P[::-1], answer=3, versus=4, direction='both')": "one of denoise, noise",
     "m.sweep(P, rh.Zero(S), rh.Probability(3))": "cells is a list",
+    "m.sweep(P, S, rh.Probability(3))": "cells is a list",
+    "m.sweep(P, [rh.Zero(S), S], rh.Probability(3))": "cell 1 is 'blocks.1.mlp_out', which edits nothing. A cell",
+    "m.sweep(P, [[rh.Zero(S), S]], rh.Probability(3))": "cell 0 is [",
+    "m.sweep(P, [3], rh.Probability(3))": "cell 0 is 3, which edits nothing",
+    "rh.Cell(S)": "edits holds a str; it takes edits such as Add(…).",
     "rh.load(torch.nn.Linear(2, 2)).run(P)": "use run_plain(inputs)",
     "m.lens(P).grid(position=1)": "position 1 was not read. Read: 4.",
 }

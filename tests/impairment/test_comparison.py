@@ -1,6 +1,7 @@
 """Comparing models: shared right answers alone count, a dose is in the unit it says, and a model equals itself."""
 
 import json
+import logging
 from functools import lru_cache
 
 import numpy as np
@@ -44,6 +45,35 @@ def shared_task() -> Task:
 @lru_cache(maxsize=1)
 def compared() -> Comparison:
     return compare_models(load_toy("llama"), load_toy("gpt2"), shared_task(), LEVELS, seed=3)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "answer", "said"),
+    [
+        ("The capital of France is", " Paris", ""),
+        ("The capital of France is", "Paris", "line 2: the answer 'Paris' goes on the prompt's last word"),
+        ("2 + 2 = 4, 3 + 3 = 6, 4 + 4", "8", "line 2"),
+        ("example:hot->", "cold", ""),
+        ("法国的首都是", "巴黎", ""),
+        ("フランスの首都は", "パリ", ""),
+        ("เมืองหลวงของฝรั่งเศสคือ", "ปารีส", ""),
+        ("Столица Франции", "Париж", "line 2"),
+    ],
+)
+def test_an_answer_that_lacks_its_space_is_remarked_once(tmp_path, caplog, monkeypatch, prompt, answer, said):
+    monkeypatch.setattr(logging.getLogger("rheostat"), "propagate", True)  # a command may have turned it off
+    path, line = tmp_path / "own.jsonl", json.dumps({"prompt": prompt, "answer": answer})
+    path.write_text(f'{{"prompt": "a", "answer": " b"}}\n{line}\n{line}\n', encoding="utf-8")
+    assert len(read_task(path)) == 3
+    remarks = [one.getMessage() for one in caplog.records]
+    assert len(remarks) == bool(said) and all(said in one and "2 of 3" in one for one in remarks)
+
+
+def test_a_space_on_either_side_of_the_answers_beginning_is_refused(tmp_path):
+    path = tmp_path / "own.jsonl"
+    path.write_text('{"prompt": "a", "answer": " b"}\n{"prompt": "France is ", "answer": " Paris"}\n', encoding="utf-8")
+    with pytest.raises(FileNotUsable, match=r"own.jsonl, line 2: the prompt ends in white space \('France is '\)"):
+        read_task(path)
 
 
 def test_items_that_one_model_gets_wrong_are_dropped_and_counted():

@@ -1,9 +1,9 @@
-"""Two small vocabularies: one that spells bytes in GPT-2's way, one in SentencePiece's."""
+"""Small vocabularies: one that spells bytes in GPT-2's way, others in SentencePiece's."""
 
 from typing import Any
 
 import pytest
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 MERGES = [("Ã", "©"), ("Â", "½"), ("â", "Ĳ"), ("âĲ", "£"), ("â", "Ģ"), ("âĢ", "ĭ"), ("Ġ", "b"), ("Â", "ł")]
@@ -26,4 +26,19 @@ def piece_tokenizer() -> Any:
     pieces = ["<unk>", "▁", "▁a", "a", "▁b", "▁▁▁", "<0x0A>", "<0xC3>", "é", "\u200b"]
     tokenizer = Tokenizer(models.WordLevel({piece: index for index, piece in enumerate(pieces)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>")
+
+
+WORDS = ("▁The", "▁capital", "▁of", "▁is", "▁Paris", "Paris", "▁▁", "\n", "▁hot", "->", "a", "1", ".")
+
+
+@pytest.fixture(scope="session", params=["always", "first", "Llama 2"])
+def prefixing_tokenizer(request: pytest.FixtureRequest) -> Any:
+    """A tokenizer that puts a space before every text, in each of the ways that are in use."""
+    pieces = {"<unk>": 0.0, **dict.fromkeys(WORDS, -1.0), **{one: -9.0 for word in WORDS for one in word}}
+    tokenizer = Tokenizer(models.Unigram(list(pieces.items()), unk_id=0))
+    if request.param == "Llama 2":
+        tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    else:
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=request.param, split=False)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>")

@@ -74,3 +74,29 @@ def test_a_text_that_spells_out_its_bos_token_gets_no_second_one():
     assert tokens.encode("ab").ids == tokens.encode("<s>ab").ids == (0, 1, 2)
     assert tokens.encode("<s>ab").offsets == ((0, 3), (3, 4), (4, 5))
     assert tokens.encode("ab").offsets == ((0, 0), (0, 1), (1, 2))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "answer", "spelled"),
+    [
+        ("The capital of", " Paris", ["▁Paris"]),
+        ("The capital", " of Paris", ["▁of", "▁Paris"]),
+        ("hot->", "Paris", ["Paris"]),
+        ("The capital is", "\n", ["\n"]),
+        ("The capital is\n", "Paris\n", ["Paris", "\n"]),
+    ],
+)
+def test_an_answer_is_spelled_as_it_stands_behind_the_prompt(prompt, answer, spelled, prefixing_tokenizer):
+    tokens = Tokens(prefixing_tokenizer)
+    assert prefixing_tokenizer.convert_ids_to_tokens(tokens.spell(answer)) == spelled
+    assert (*tokens.encode(prompt).ids, *tokens.spell(answer)) == tokens.encode(prompt + answer).ids
+    assert prefixing_tokenizer.tokenize("Paris") == ["▁Paris"]  # what the tokenizer says by itself
+    assert tokens.spell("") == []
+
+
+def test_one_token_is_that_of_running_text(prefixing_tokenizer):
+    tokens = Tokens(prefixing_tokenizer)
+    for text, piece in ((" Paris", "▁Paris"), ("Paris", "Paris"), ("\n", "\n")):
+        assert tokens.token_id(text) == prefixing_tokenizer.convert_tokens_to_ids(piece)
+    with pytest.raises(NotOneToken, match=r"'capital' is not one token but 7: c.*Did you mean ' capital'"):
+        tokens.token_id("capital")

@@ -148,6 +148,22 @@ def test_the_asked_pair_is_never_shown_and_every_item_has_demonstrations_of_its_
         draw(pool, -1, np.random.default_rng(0))
 
 
+def test_the_inverse_of_the_asked_pair_is_never_shown_whatever_its_letters() -> None:
+    words = [("hot", "cold"), ("big", "small"), ("up", "down")]
+    pool = tuple(Pair(*pair) for one, other in words for pair in ((one, other), (other.title(), one.upper())))
+    for seed in range(20):
+        for pair, item in zip(pool, rh.few_shot(pool, pool, 2, seed=seed), strict=True):
+            shown = item.prompt.rsplit("\n", 1)[0].casefold()
+            assert pair.question.casefold() not in shown and pair.answer.casefold() not in shown
+    with pytest.raises(BadArgument, match="k=5: from 0 to the 4 pairs"):
+        rh.few_shot(pool, pool, 5)
+
+
+def test_where_nothing_is_left_out_the_draws_are_those_of_the_pool_alone() -> None:
+    pool, asked = numbered(12).pairs, Pair("other", "another")
+    assert draw(pool, 5, np.random.default_rng(7), without=asked) == draw(pool, 5, np.random.default_rng(7))
+
+
 # --- answers ----------------------------------------------------------------------------------------------------------
 
 

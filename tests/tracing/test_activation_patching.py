@@ -3,8 +3,9 @@
 import pytest
 
 import rheostat as rh
-from rheostat.base.errors import BadArgument
+from rheostat.base.errors import BadArgument, PositionNotFound
 from rheostat.tracing.activation_patching import patch_activations
+from rheostat.tracing.attribution_patching import attribute_patching
 from tests.contract.conftest import load_toy
 
 CLEAN, CORRUPT = [5, 9, 30, 12, 7], [5, 9, 41, 12, 7]
@@ -57,6 +58,25 @@ def test_the_picture_has_a_cell_per_block_and_token():
     assert len(grid.table) == 15
     assert grid.centre == 0
     assert grid.table["y"].tolist()[:5] == [2] * 5
+
+
+@pytest.mark.parametrize("top", [None, 2])
+@pytest.mark.parametrize("way", [patch_activations, attribute_patching])
+@pytest.mark.parametrize("direction", ["denoise", "noise"])
+def test_a_substring_means_the_same_tokens_in_both_prompts_or_is_refused(direction, way, top):
+    asked = {"answer": 3, "versus": 4, "direction": direction, "top": top}
+    model = load_toy("llama")
+    with pytest.raises(BadArgument, match=r"'w5' covers the tokens \[[02]\] of .* and \[[02]\] of"):
+        way(model, "w5 w6 w7", "w7 w6 w5", positions="w5", **asked)
+    for only_in_one in ("w5", "w8"):
+        found = way(model, "w5 w6 w7", "w8 w6 w7", positions=only_in_one, **asked)
+        assert set(found.table["position"]) == {0}
+    assert set(way(model, "w5 w6 w7", "w8 w6 w7", positions="w6 w7", **asked | {"top": None}).table["position"]) == {
+        1,
+        2,
+    }
+    with pytest.raises(PositionNotFound, match="does not contain 'w9'"):
+        way(model, "w5 w6 w7", "w8 w6 w7", positions="w9", **asked)
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,7 @@ def command(
     Units are ranked by what they do where the topic's keywords are predicted, on prompts that the model has a fair
     chance on. Test a cluster on other texts than these.
     """
+    given = options.arguments(locals())
     options.check_output("--out", out, ".json", overwrite=overwrite)
     options.check_output("--png", png, ".png", overwrite=overwrite)
     options.check_output("--html", html, ".html", ".htm", overwrite=overwrite)
@@ -90,7 +91,8 @@ def command(
         cluster.save(out, overwrite=overwrite)
         options.note(f"wrote {out}")
     if png is not None or html is not None:
-        options.write_pictures(cluster_grid(ranking, share), table, png=png, html=html, overwrite=overwrite)
+        grid, made = cluster_grid(ranking, share), options.facts(given, loaded)
+        options.write_pictures(grid, table, png=png, html=html, overwrite=overwrite, facts=made)
 
 
 def _tasks(model: "Model", texts: Path | None, topic: str, n_per_topic: int, seed: int) -> "tuple[Task, ...]":

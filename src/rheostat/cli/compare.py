@@ -49,6 +49,7 @@ def command(
     Only the items that both intact models answer rightly are asked, so both start at 1. Noise is dosed relative to each
     site's own spread, to every unit's own, and in units of the activation; these may name different models.
     """
+    given = options.arguments(locals())
     levels = damage.intensities(intensities)
     damage.shares(levels, mode)
     absolute_levels = None if absolute is None else damage.intensities(absolute, "--absolute")
@@ -89,7 +90,9 @@ def command(
             _said(found),
             out,
             models=models,
-            arguments={"task": task, "mode": mode, "kind": kind, "intensities": levels, "draws": draws},
+            given=given,
+            tasks=[asked],
+            chosen={"intensities": levels, "absolute": absolute_levels, "bound": list(bound or BOUNDS)},
             tables={"differences": found.table, "control": found.control, "points": found.points},
             figures=[found.figure(dose) for dose in found.curves],
             seed=seed,

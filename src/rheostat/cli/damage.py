@@ -76,14 +76,19 @@ def write_record(
     folder: Path,
     *,
     models: Sequence["Model"],
-    arguments: Mapping[str, object],
+    given: Mapping[str, object],
+    tasks: "Sequence[Task]",
+    chosen: Mapping[str, object],
     tables: Mapping[str, "pd.DataFrame"],
     figures: Sequence["Figure"],
     seed: int,
     started: str,
     seconds: float,
 ) -> None:
-    """Write tables, figures and a page into a folder that was checked before."""
+    """Write tables, figures and a page into a folder that was checked before.
+
+    The record holds every argument of the command, as `chosen` where that says more than what was typed.
+    """
     from rheostat.cli import options
     from rheostat.report.folder import write_record as write
     from rheostat.studies.record import Record, Section
@@ -94,7 +99,12 @@ def write_record(
         study=command,
         title=title,
         source="",
-        arguments=dict(arguments),
+        arguments={
+            **given,
+            **chosen,
+            "task": [one.describe() for one in tasks],
+            "attention": [model.attention for model in models],
+        },
         seed=seed,
         models=tuple(model.describe() for model in models),
         versions=versions(),

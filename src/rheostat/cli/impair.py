@@ -60,6 +60,7 @@ def command(
 
     Shows the share of right answers at each intensity, where it falls below a bound, and where it is half gone.
     """
+    given = options.arguments(locals())
     levels = damage.intensities(intensities)
     damage.shares(levels, mode)
     if absolute and mode == "magnitude":
@@ -105,7 +106,14 @@ def command(
             f"{dial.label}. {_said(found)}",
             out,
             models=[loaded],
-            arguments={"tasks": names, "mode": mode, "intensities": levels, "draws": draws, "absolute": absolute},
+            given=given,
+            tasks=tasks,
+            chosen={
+                "kind": dial.kind,
+                "cluster": None if dial.cluster is None else dial.cluster.describe(),
+                "intensities": levels,
+                "bound": list(bound or BOUNDS),
+            },
             tables={"quantities": found.table, "points": found.points},
             figures=[found.figure("accuracy"), found.figure("loss")],
             seed=seed,

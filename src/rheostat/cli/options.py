@@ -3,7 +3,7 @@
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from rheostat.base.shapes import Figure
     from rheostat.edit.edit import Edit
     from rheostat.edit.plan import Plan
+    from rheostat.models.network import Network
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
+_OF_OUTPUT = ("out", "png", "html", "json", "overwrite", "address", "workers")
+"""Arguments that no number depends on."""
 
 ModelOption = Annotated[str, typer.Option("--model", "-m", help="Built-in name, hub name, folder or .gguf file.")]
 DtypeOption = Annotated[str, typer.Option(help="float64, float32, bfloat16 or float16.")]
@@ -190,10 +193,29 @@ def _site_and_prompt(option: str, text: str) -> tuple[str, str]:
     return site, prompt
 
 
+def arguments(given: Mapping[str, object]) -> dict[str, object]:
+    """Return all that a command was given, its `locals()` at first, but for what no number depends on; as JSON."""
+    return dict(json.loads(json.dumps({k: v for k, v in given.items() if k not in _OF_OUTPUT}, default=str)))
+
+
+def facts(given: Mapping[str, object], network: "Network") -> dict[str, object]:
+    """Return how a page was made: by which arguments, on which model, with which versions."""
+    from rheostat.studies.run import versions
+
+    made = {**given, "attention": network.attention}
+    return {"models": network.describe(), "arguments": made, "versions": versions()}
+
+
 def write_pictures(
-    figure: "Figure", rows: "pd.DataFrame", *, png: Path | None, html: Path | None, overwrite: bool
+    figure: "Figure",
+    rows: "pd.DataFrame",
+    *,
+    png: Path | None,
+    html: Path | None,
+    overwrite: bool,
+    facts: Mapping[str, object] | None = None,
 ) -> None:
-    """Write a figure as a picture, and as a page with its rows, where asked for."""
+    """Write a figure as a picture, and as a page with its rows and how it was made, where asked for."""
     if png is not None:
         from rheostat.report.figures import png as drawn
 
@@ -201,4 +223,5 @@ def write_pictures(
     if html is not None:
         from rheostat.report.page import page
 
-        write(html, page(figure.title, figures={figure.name: figure}, tables={"rows": rows}), overwrite=overwrite)
+        made = page(figure.title, figures={figure.name: figure}, tables={"rows": rows}, facts=facts)
+        write(html, made, overwrite=overwrite)

@@ -72,6 +72,7 @@ def command(
     The score is 0 where the answer stays that of the corrupted run, and 1 where it becomes that of the clean one.
     Single heads are shown as blocks × heads, each at the token where it does most; of neurons the strongest of a block.
     """
+    given = options.arguments(locals())
     options.check_output("--png", png, ".png", overwrite=overwrite)
     options.check_output("--html", html, ".html", ".htm", overwrite=overwrite)
     if steps is not None and not estimate:
@@ -89,8 +90,9 @@ def command(
     )
     if estimate:
         patching = partial(attribute_patching, steps=steps or 1)
+    loaded = load(model, dtype=dtype, device=device, attention=attention)
     found = patching(
-        load(model, dtype=dtype, device=device, attention=attention),
+        loaded,
         clean,
         corrupt,
         answer=answer,
@@ -111,4 +113,5 @@ def command(
         if alone:
             shown = found.strongest(N_SHOWN)
             options.console().print(frame_table(shown.drop(columns="site"), f"The {len(shown)} strongest"))
-    options.write_pictures(grid, found.table, png=png, html=html, overwrite=overwrite)
+    made = options.facts(given, loaded)
+    options.write_pictures(grid, found.table, png=png, html=html, overwrite=overwrite, facts=made)

@@ -107,14 +107,8 @@ def command(
     if any_weights and not direction:
         raise BadArgument("--any-weights is about the files of --direction; leave it out.")
     where = _positions(positions, first)
-    if contrast is not None and (operator != "add" or where != "all" or decay is not None):
-        raise BadArgument(
-            "--contrast adds to the first tokens: leave --operator, --positions, --first and --decay out."
-        )
-    if contrast is not None and site is None and block is None:
-        raise BadArgument("--contrast needs to know where: give --block 6, or --site blocks.6.resid_pre.")
-    if contrast is not None and site is not None and block is not None:
-        raise BadArgument(f"--site {site} and --block {block} both say where. Give one of them.")
+    if contrast is not None:
+        _check_contrast(site, block, first_tokens=operator == "add" and where == "all" and decay is None)
     from rheostat.edit.plan import Plan
     from rheostat.model import load
     from rheostat.report.steered import dose_lines, steered_page, steered_table
@@ -188,6 +182,18 @@ def _check(
         raise BadArgument(f"{' and '.join(given)} each say how strongly. Give one of them.")
     if neutral is not None and budget_kl is None and budget_perplexity is None:
         raise BadArgument(f"--neutral {neutral} says nothing without --budget-kl or --budget-perplexity.")
+
+
+def _check_contrast(site: str | None, block: int | None, *, first_tokens: bool) -> None:
+    """Refuse what a contrast pair cannot do, and a place that is not named or named twice."""
+    if not first_tokens:
+        raise BadArgument(
+            "--contrast adds to the first tokens: leave --operator, --positions, --first and --decay out."
+        )
+    if site is None and block is None:
+        raise BadArgument("--contrast needs to know where: give --block 6, or --site blocks.6.resid_pre.")
+    if site is not None and block is not None:
+        raise BadArgument(f"--site {site} and --block {block} both say where. Give one of them.")
 
 
 def _positions(text: str | None, first: int | None) -> "PositionsLike":

@@ -47,13 +47,15 @@ def command(
 
     Shows the answer's probability when one clean activation is put back into the noised run, for every token and block.
     """
+    given = options.arguments(locals())
     options.check_output("--png", png, ".png", overwrite=overwrite)
     options.check_output("--html", html, ".html", ".htm", overwrite=overwrite)
     from rheostat.model import load
     from rheostat.tracing.causal_tracing import causal_trace
 
+    loaded = load(model, dtype=dtype, device=device, attention=attention)
     found = causal_trace(
-        load(model, dtype=dtype, device=device, attention=attention),
+        loaded,
         prompt,
         subject=options.positions(subject),
         answer=answer,
@@ -70,4 +72,5 @@ def command(
         from rheostat.report.terminal import grid_table
 
         options.console().print(grid_table(grid))
-    options.write_pictures(grid, found.table, png=png, html=html, overwrite=overwrite)
+    made = options.facts(given, loaded)
+    options.write_pictures(grid, found.table, png=png, html=html, overwrite=overwrite, facts=made)

@@ -34,9 +34,8 @@ class Plan:
         edits = (given,) if isinstance(given, Edit) else tuple(self.edits)
         for edit in edits:
             if not isinstance(edit, Edit):
-                raise BadArgument(
-                    f"edits holds a {type(edit).__name__}; it takes edits such as Add(…). One plan per row: plans=[…]."
-                )
+                rows = " One plan per row: plans=[…]." if isinstance(edit, Plan | list | tuple) else ""
+                raise BadArgument(f"edits holds a {type(edit).__name__}; it takes edits such as Add(…).{rows}")
         object.__setattr__(self, "edits", edits)
 
     def __iter__(self) -> Iterator[Edit]:

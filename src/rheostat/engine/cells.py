@@ -1,6 +1,6 @@
 """Cells: plans with labels, and what they come to once their sites, units and values are bound to a network."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -90,14 +90,26 @@ def as_cells(cells: "Sequence[Cell | PlanLike]") -> list[Cell]:
     """Return cells of cells or of bare plans.
 
     Raises:
-        BadArgument: there is none.
+        BadArgument: there is none, or one is neither.
     """
-    if isinstance(cells, Cell | Plan | Edit):
+    if isinstance(cells, Cell | Plan | Edit | str):
         raise BadArgument("cells is a list: of Cell(plan, labels), or of plans.")
-    listed = [cell if isinstance(cell, Cell) else Cell(cell) for cell in cells]
+    listed = [cell if isinstance(cell, Cell) else _cell(number, cell) for number, cell in enumerate(cells)]
     if not listed:
         raise BadArgument("there is no cell. Give a list of plans.")
     return listed
+
+
+def _cell(number: int, given: PlanLike) -> Cell:
+    if given is None or isinstance(given, Plan | Edit):
+        return Cell(given)
+    edits = tuple(given) if isinstance(given, Iterable) else (given,)
+    if isinstance(given, str) or not all(isinstance(one, Edit) for one in edits):
+        raise BadArgument(
+            f"cell {number} is {given!r:.60}, which edits nothing. A cell is Cell(edits, labels), a plan, an edit such "
+            "as Zero('blocks.0.mlp_out') or a list of edits."
+        )
+    return Cell(edits)
 
 
 def patching_cells(

@@ -11,7 +11,7 @@ from rheostat.base.errors import BadArgument, FileNotUsable
 from rheostat.base.files import atomic_file
 from rheostat.evaluation.api import now
 from rheostat.evaluation.protocol import Protocol
-from rheostat.store.key import as_json, digest
+from rheostat.store.key import as_json
 from rheostat.tasks.item import Task
 
 
@@ -38,7 +38,7 @@ def settle(folder: Path, *, api: str, model: dict[str, Any], task: Task, protoco
         FileNotUsable: the file is damaged.
     """
     path = folder / "protocol.json"
-    asked = Settled(api, model, describe(task), _plain(asdict(protocol)), now())
+    asked = Settled(api, model, task.describe(), _plain(asdict(protocol)), now())
     if not path.exists():
         with atomic_file(path) as temporary:
             temporary.write_text(as_json(asdict(asked), ordered=False) + "\n", encoding="utf-8")
@@ -54,12 +54,6 @@ def settle(folder: Path, *, api: str, model: dict[str, Any], task: Task, protoco
             "change once questions were asked; give another folder."
         )
     return found
-
-
-def describe(task: Task) -> dict[str, Any]:
-    """Return what a record says of a task: enough to recognise it, nothing of its content."""
-    items = [[item.prompt, item.answer, item.group] for item in task.items]
-    return {"name": task.name, "n_items": len(task), "sha256": digest(items)}
 
 
 def _identity(settled: Settled, name: str) -> object:

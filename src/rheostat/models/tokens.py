@@ -64,9 +64,17 @@ class Tokens:
         return row
 
     def spell(self, text: str) -> list[int]:
-        """Return the tokens of a text without the special ones that the tokenizer adds; none for an empty text."""
+        """Return the tokens of a text as it stands behind other text, without special ones; none for an empty text.
+
+        Where the tokenizer puts a space before every text (SentencePiece's dummy prefix, as of Llama 2), that space is
+        left out: ` Paris` is `▁Paris`, and `Paris` is `Paris`.
+        """
         _check_text(text)
-        return [int(token) for token in self.tokenizer(text, add_special_tokens=False)["input_ids"]]
+        for before, spelled in self._before if text else ():
+            both = self._pieces(before + text)
+            if both[: len(spelled)] == spelled:
+                return both[len(spelled) :]
+        return self._pieces(text)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of tokens, without special tokens."""
@@ -78,15 +86,14 @@ class Tokens:
         Raises:
             NotOneToken: the text is several tokens, or none.
         """
-        _check_text(text)
-        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        ids = self.spell(text)
         if len(ids) == 1:
-            return int(ids[0])
+            return ids[0]
         pieces = " | ".join(self.show(token) for token in ids) or "nothing"
         spaced = f" {text.strip()}"
         hint = (
             ""
-            if not text.strip() or text == spaced or self._n_tokens(spaced) != 1
+            if not text.strip() or text == spaced or len(self.spell(spaced)) != 1
             else f" Did you mean {spaced!r}, with its leading space?"
         )
         raise NotOneToken(f"{text!r} is not one token but {len(ids)}: {pieces}.{hint}")
@@ -134,8 +141,15 @@ class Tokens:
         pieces = self.tokenizer.convert_ids_to_tokens(self.tokenizer("a b", add_special_tokens=False)["input_ids"])
         return any("Ġ" in piece for piece in pieces)
 
-    def _n_tokens(self, text: str) -> int:
-        return len(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+    @cached_property
+    def _before(self) -> tuple[tuple[str, list[int]], ...]:
+        """What texts are spelled behind, with its tokens; nothing where the tokenizer puts no space before a text."""
+        spelled = {text: self._pieces(text) for text in ("\n", "a", "1", ".")}
+        said = {text: b"".join(map(self._bytes, ids)).decode(errors="replace") for text, ids in spelled.items()}
+        return tuple((text, spelled[text]) for text in spelled if said[text] == f" {text}")
+
+    def _pieces(self, text: str) -> list[int]:
+        return [int(token) for token in self.tokenizer(text, add_special_tokens=False)["input_ids"]]
 
     def _bytes(self, token: int) -> bytes:
         piece = self.tokenizer.convert_ids_to_tokens(token)

@@ -8,6 +8,7 @@ from pathlib import Path
 from rheostat.base.errors import BadArgument, ClusterNotUsable, FileNotUsable
 from rheostat.base.files import atomic_file, output_path
 from rheostat.models.network import Network
+from rheostat.store.key import digest
 
 FORMAT = "rheostat-cluster-1"
 
@@ -50,6 +51,12 @@ class Cluster:
     def site(self, block: int) -> str:
         """Return the name of its site in a block."""
         return f"blocks.{block}.{self.kind}"
+
+    def describe(self) -> dict[str, object]:
+        """Return what a record says of a cluster: enough to recognise it."""
+        units = {str(block): list(chosen) for block, chosen in self.units.items()}
+        fields = {name: getattr(self, name) for name in _TEXTS}
+        return {**fields, "n_units": self.n_units, "sha256": digest({**fields, "units": units})}
 
     def check(self, network: Network) -> None:
         """See that the cluster is one of this network.

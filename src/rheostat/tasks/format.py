@@ -51,7 +51,8 @@ def few_shot(
     """Return each pair as an item after k demonstrations of its own, drawn from a pool.
 
     Args:
-        pool: the demonstrations to draw from; the asked pair itself is never shown.
+        pool: the demonstrations to draw from; the asked pair and its inverse (cold, hot where hot, cold is asked) are
+            never shown.
         asked: the pairs to ask.
         k: demonstrations, from 0.
         style: how the prompt is written.
@@ -65,12 +66,17 @@ def few_shot(
 
 
 def draw(pool: Sequence[Pair], k: int, rng: np.random.Generator, *, without: Pair | None = None) -> list[Pair]:
-    """Return k different pairs of a pool in random order, none of them with the question of `without`.
+    """Return k different pairs of a pool in random order, none with the question of `without`, none its inverse.
 
     Raises:
         BadArgument: the pool holds too few.
     """
-    usable = [one for one in pool if without is None or one.question != without.question]
+    usable = [one for one in pool if without is None or not _tells(one, without)]
     if k < 0 or k > len(usable):
         raise BadArgument(f"k={k}: from 0 to the {len(usable)} pairs that can be shown.")
     return [usable[place] for place in rng.permutation(len(usable))[:k]]
+
+
+def _tells(shown: Pair, asked: Pair) -> bool:
+    """Tell whether a pair gives the answer of another away, or asks the same: itself, and its inverse."""
+    return shown.question == asked.question or shown.words == asked.words

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from rheostat.base.errors import BadArgument
 from rheostat.metrics.loss import FirstMatch, GreedyMatch, Loss, PerPrompt
 from rheostat.models.network import Network
+from rheostat.store.key import digest
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,11 @@ class Task:
 
     def __len__(self) -> int:
         return len(self.items)
+
+    def describe(self) -> dict[str, object]:
+        """Return what a record says of a task: enough to recognise it, nothing of its content."""
+        items = [[item.prompt, item.answer, item.group] for item in self.items]
+        return {"name": self.name, "n_items": len(self), "sha256": digest(items)}
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
 """Tasks by name, from the tables of `data`; and tasks that a user wrote."""
 
 import json
+import logging
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -29,6 +31,11 @@ LABELS = {
 """What the in-context labels say, and words of each kind."""
 N_PER_LABEL = 15
 N_PER_TOPIC = 16
+_WITHOUT_SPACES = frozenset(
+    ("CJK", "HIRAGANA", "KATAKANA", "BOPOMOFO", "HANGUL", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
+)
+"""Scripts that do not part words by spaces, or join endings to them, as the names of their characters begin."""
+_log = logging.getLogger("rheostat")
 
 
 def named_task(name: str, *, seed: int = 0) -> Task:
@@ -53,8 +60,10 @@ def named_task(name: str, *, seed: int = 0) -> Task:
 def read_task(path: str | Path) -> Task:
     """Read a task from a JSONL file: a line {"prompt", "answer"} per item, optionally with "group".
 
+    An answer starts with its space. Where it lacks one, and prompt and answer would be one word, a remark is logged.
+
     Raises:
-        FileNotUsable: the file is missing, or a line is no item.
+        FileNotUsable: the file is missing, a line is no item, or prompt and answer both bring the space between them.
         BadArgument: it holds none.
     """
     path = Path(path)
@@ -62,7 +71,15 @@ def read_task(path: str | Path) -> Task:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise FileNotUsable(f"{path} cannot be read as a task ({error}).") from error
-    return Task(path.stem, tuple(_item(path, number, line) for number, line in enumerate(lines, 1) if line.strip()))
+    items = {number: _item(path, number, line) for number, line in enumerate(lines, 1) if line.strip()}
+    if grown := [number for number, item in items.items() if _one_word(item.prompt[-1], item.answer[0])]:
+        first = items[grown[0]]
+        _log.warning(
+            "%s, line %d: the answer %r goes on the prompt's last word, %r. Most answers start with a space: %r. "
+            "(Lines like this: %d of %d.)",
+            *(path, grown[0], first.answer, first.prompt[-20:], f" {first.answer}", len(grown), len(items)),
+        )
+    return Task(path.stem, tuple(items.values()))
 
 
 def _item(path: Path, number: int, line: str) -> Item:
@@ -76,7 +93,20 @@ def _item(path: Path, number: int, line: str) -> Item:
             f'{path}, line {number}: write {{"prompt": "The capital of France is", "answer": " Paris"}}; "group" may '
             "follow."
         )
-    return Item(*texts)
+    item = Item(*texts)
+    if item.prompt[-1].isspace() and item.answer[0].isspace():
+        raise FileNotUsable(
+            f"{path}, line {number}: the prompt ends in white space ({item.prompt[-20:]!r}) and the answer begins with "
+            f"it ({item.answer!r}). Let the prompt end in its last word, and the answer bring the space."
+        )
+    return item
+
+
+def _one_word(last: str, first: str) -> bool:
+    """Tell whether two characters beside each other stand within a word of a script that parts words by spaces."""
+    return all(
+        one.isalnum() and unicodedata.name(one, "").split(" ")[0] not in _WITHOUT_SPACES for one in (last, first)
+    )
 
 
 # --- the tables -------------------------------------------------------------------------------------------------------

@@ -21,6 +21,11 @@ class Pair:
     question: str
     answer: str
 
+    @property
+    def words(self) -> frozenset[str]:
+        """Question and answer, whatever their letters' case: a pair and its inverse have the same."""
+        return frozenset((self.question.casefold(), self.answer.casefold()))
+
 
 @dataclass(frozen=True)
 class Split:
@@ -99,5 +104,5 @@ def _together(pairs: Sequence[Pair]) -> list[list[Pair]]:
     """Return the pairs in groups: a pair and its inverse are one."""
     groups: dict[frozenset[str], list[Pair]] = {}
     for pair in pairs:
-        groups.setdefault(frozenset((pair.question.lower(), pair.answer.lower())), []).append(pair)
+        groups.setdefault(pair.words, []).append(pair)
     return list(groups.values())

@@ -46,7 +46,7 @@ def patch_activations(
         answer: one token, such as `" Berlin"`.
         versus: the token that it is compared with.
         kind: of the sites: `resid_pre`, `attn_out`, `mlp_out`, `heads`, `neurons`, …, or `embed`, `final`, `logits`.
-        positions: tokens to patch.
+        positions: tokens to patch, the same in both prompts; a substring may stand in either.
         direction: `denoise`: clean activations into the corrupted run; `noise`: the reverse.
         by_unit: patch each head (of `heads`), neuron or dimension alone.
         top: patch only so many places: those of the largest estimate by attribution patching; None: all.
@@ -55,14 +55,15 @@ def patch_activations(
         n_workers: of a Ray cluster.
 
     Raises:
-        BadArgument: the prompts differ in length, the two runs prefer the answer equally, an unknown direction, or
-            `top` is below 1.
+        BadArgument: the prompts differ in length, a substring covers other tokens in one than in the other, the two
+            runs prefer the answer equally, an unknown direction, or `top` is below 1.
         NotOneToken, SiteNotOffered, PositionNotFound
     """
     sites = site_pattern(network, kind)
     check_top(top)
     pair = Pair.of(network, clean, corrupt, answer=answer, versus=versus, direction=direction)
-    activations = capture(network, [pair.source], sites, positions=positions)
+    where = pair.positions(positions)
+    activations = capture(network, [pair.source], sites, positions=where)
     if top is None:
         cells = patching_cells(activations, by_unit=by_unit)
     else:
@@ -73,7 +74,7 @@ def patch_activations(
             answer=answer,
             versus=versus,
             kind=kind,
-            positions=positions,
+            positions=where,
             direction=direction,
             by_unit=by_unit,
             top=top,

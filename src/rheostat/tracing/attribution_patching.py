@@ -18,14 +18,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rheostat.base.errors import BadArgument
-from rheostat.engine.forward import capture, positions_in
+from rheostat.engine.forward import capture
 from rheostat.engine.gradients import site_gradients
 from rheostat.metrics.metric import Metric
 from rheostat.models.network import Network
 from rheostat.models.tokens import Prompt
 from rheostat.sites.positions import PositionsLike
 from rheostat.sites.site import SiteLike, resolve
-from rheostat.tracing.patching import Direction, Pair, Patching, check_lengths, site_pattern
+from rheostat.tracing.patching import Direction, Pair, Patching, check_lengths, shared_positions, site_pattern
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,13 @@ def attributions(
         target: a prompt with as many tokens, into whose run they would be put.
         metric: any that has a gradient; it is measured on the target.
         sites: named sites or patterns.
-        positions: tokens to patch.
+        positions: tokens to patch, the same in both prompts; a substring may stand in either.
         steps: of the gradient's average: 1 for that of the target's run itself; m > 1 for the mean over the middles of
             m equal parts of the path from the target's embeddings to the source's.
 
     Raises:
-        BadArgument: the prompts differ in length, `steps` is below 1, or the metric has no gradient.
+        BadArgument: the prompts differ in length, a substring covers other tokens in one than in the other, `steps` is
+            below 1, or the metric has no gradient.
         SiteNotFound, SiteNotOffered, PositionNotFound, NotOneToken
     """
     if steps < 1:
@@ -92,7 +93,7 @@ def attributions(
     if bound.needs_clean:
         raise BadArgument(f"{metric.column} is smallest at the unpatched run, where its gradient is 0: no estimate.")
     names = [str(site) for site in resolve(network, sites)]
-    (asked,) = positions_in([rows[1]], positions)
+    asked = shared_positions(rows[0], rows[1], positions)
     theirs = capture(network, [source], list(dict.fromkeys([*names, *(["embed"] if steps > 1 else [])])))
     own = site_gradients(network, target, [*names, "embed"] if steps > 1 else names, bound, logits_at=bound.positions)
     gradients = own.gradients
@@ -136,15 +137,15 @@ def attribute_patching(
         answer: one token, such as `" Berlin"`.
         versus: the token that it is compared with.
         kind: of the sites: `resid_pre`, `attn_out`, `mlp_out`, `heads`, `neurons`, …, or `embed`, `final`, `logits`.
-        positions: tokens to patch.
+        positions: tokens to patch, the same in both prompts; a substring may stand in either.
         direction: `denoise`: clean activations into the corrupted run; `noise`: the reverse.
         by_unit: estimate each head (of `heads`), neuron or dimension alone.
         top: return only so many rows: those of the largest estimated change, the largest first; None: all.
         steps: see `attributions`.
 
     Raises:
-        BadArgument: the prompts differ in length, the two runs prefer the answer equally, an unknown direction, or
-            `top` or `steps` is below 1.
+        BadArgument: the prompts differ in length, a substring covers other tokens in one than in the other, the two
+            runs prefer the answer equally, an unknown direction, or `top` or `steps` is below 1.
         NotOneToken, SiteNotOffered, PositionNotFound
     """
     sites = site_pattern(network, kind)

@@ -11,15 +11,16 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from rheostat.base.errors import BadArgument, SiteNotOffered
+from rheostat.base.errors import BadArgument, PositionNotFound, SiteNotOffered
 from rheostat.base.shapes import Grid
-from rheostat.engine.forward import run
+from rheostat.engine.forward import positions_in, run
 from rheostat.metrics.measure import measure
 from rheostat.metrics.score import patching_score
 from rheostat.metrics.tokens import LogitDifference
 from rheostat.models.anatomy import MODEL_KINDS
 from rheostat.models.network import Network
 from rheostat.models.tokens import Prompt, Row
+from rheostat.sites.positions import Positions, PositionsLike
 
 Direction = Literal["denoise", "noise"]
 DIRECTIONS = ("denoise", "noise")
@@ -74,6 +75,11 @@ class Pair:
     def target(self) -> Prompt:
         """The prompt into whose run they are put."""
         return self.corrupt if self.direction == "denoise" else self.clean
+
+    def positions(self, asked: PositionsLike) -> list[int]:
+        """Return the tokens to patch; see `shared_positions`."""
+        source, target = self.rows if self.direction == "denoise" else self.rows[::-1]
+        return list(shared_positions(source, target, asked))
 
     @property
     def unchanged(self) -> float:
@@ -221,3 +227,30 @@ def check_lengths(network: Network, *rows: Row) -> None:
         return
     spelled = "; ".join(f"{len(row)}: {' | '.join(network.show_token(token) for token in row.ids)}" for row in rows)
     raise BadArgument(f"the two prompts need equally many tokens, place by place. They have {spelled}.")
+
+
+def shared_positions(source: Row, target: Row, asked: PositionsLike) -> tuple[int, ...]:
+    """Return the tokens to patch, the same in both prompts.
+
+    A substring is looked for in both; one that stands in one prompt alone means its tokens there.
+
+    Raises:
+        BadArgument: a substring covers other tokens in one prompt than in the other.
+        PositionNotFound, AmbiguousPosition
+    """
+    if Positions.parse(asked).kind != "substring":
+        return positions_in([target], asked)[0]
+    found, missing = {}, []
+    for name, row in (("source", source), ("target", target)):
+        try:
+            (found[name],) = positions_in([row], asked)
+        except PositionNotFound as error:
+            missing.append(error)
+    if not found:
+        raise missing[-1]
+    if len(set(found.values())) > 1:
+        raise BadArgument(
+            f"{Positions.parse(asked)} covers the tokens {list(found['source'])} of {source.shown!r} and "
+            f"{list(found['target'])} of {target.shown!r}. Give positions as indices, which both prompts share."
+        )
+    return next(iter(found.values()))
