@@ -2,17 +2,21 @@
 
 import numpy as np
 import pytest
-from scipy.stats import spearmanr
+from scipy.stats import binomtest, spearmanr
 
 from rheostat.base.errors import BadArgument
 from rheostat.metrics.statistics import (
     Interval,
+    auroc,
+    auroc_interval,
     bootstrap,
+    bootstrap_auroc,
     bootstrap_mean,
     bootstrap_weights,
     cluster_spearman,
     paired_difference,
     partial_spearman,
+    share_interval,
     shuffled_control,
     spearman,
 )
@@ -93,6 +97,46 @@ def test_all_draws_at_once_give_the_interval_of_one_by_one() -> None:
     fast = bootstrap_weights(lambda weights: weights @ groups[:, 0] / (weights @ np.abs(groups[:, 1])), 30, seed=4)
     assert fast.value == pytest.approx(slow.value)
     assert (fast.low, fast.high) == pytest.approx((slow.low, slow.high), abs=0.02)
+
+
+def test_an_infinite_unit_reaches_the_end_of_the_interval_and_one_that_is_nan_is_refused() -> None:
+    found = bootstrap_mean([0.1, 0.2, 0.3, 0.2, np.inf], seed=0)
+    assert (found.value, found.high) == (np.inf, np.inf)
+    assert 0.1 <= found.low < 0.3
+    with pytest.raises(BadArgument, match="1 of 5 units are NaN"):
+        bootstrap_mean([0.1, 0.2, 0.3, 0.2, np.nan], seed=0)
+    unknown = bootstrap(lambda drawn: float("nan") if drawn.min() > 1 else float(drawn.mean()), np.arange(4.0), seed=0)
+    assert np.isfinite([unknown.low, unknown.high]).all(), "draws that are NaN are left out"
+
+
+def test_a_share_whose_units_all_agree_has_the_exact_interval() -> None:
+    for n, right in ((3, 3), (12, 0)):
+        found = share_interval(bootstrap_mean([float(right > 0)] * n, seed=0))
+        exact = binomtest(right, n).proportion_ci(method="exact")
+        assert (found.low, found.high) == pytest.approx((exact.low, exact.high), rel=1e-9)
+    mixed = bootstrap_mean([1.0, 0.0, 1.0], seed=0)
+    assert share_interval(mixed) == mixed
+    two = share_interval(bootstrap_mean([1.0, 0.0], seed=0))
+    assert two.value == 0.5 and np.isnan([two.low, two.high]).all()
+
+
+def test_an_exact_auroc_covers_the_truth_where_the_bootstrap_never_does() -> None:
+    rng = np.random.default_rng(10)
+    labels = np.tile([True, False], 6)
+    truth = 0.9214  # of two normals two standard deviations apart
+    samples = rng.normal(2.0 * labels, 1.0, size=(60, 12))
+    perfect = samples[auroc(samples, np.tile(labels, (60, 1))) == 1]
+    assert len(perfect) > 5
+    for scores in perfect:
+        exact, drawn = (way(scores, labels, range(12), seed=0) for way in (auroc_interval, bootstrap_auroc))
+        assert exact.low <= truth <= exact.high
+        assert (drawn.low, drawn.high) == (1, 1)
+
+
+def test_an_auroc_of_scores_that_are_nan_is_refused() -> None:
+    labels = np.array([True, True, False, False])
+    with pytest.raises(BadArgument, match="1 of 4 scores are NaN"):
+        bootstrap_auroc(np.array([1.0, np.nan, 0.0, 0.5]), labels, range(4), seed=0)
 
 
 def test_an_interval_needs_two_units() -> None:

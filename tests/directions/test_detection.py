@@ -11,6 +11,7 @@ from rheostat.directions.clusters import find_clusters
 from rheostat.directions.correlation import correlate
 from rheostat.directions.detection import separate
 from rheostat.directions.direction import Calibration, Direction
+from rheostat.directions.shuffles import shuffled_by_group
 from rheostat.metrics.statistics import auroc, bootstrap_auroc
 from tests.contract.conftest import load_toy
 from tests.directions.planted import at_every_block, between
@@ -68,7 +69,7 @@ def test_an_auroc_needs_both_classes_and_two_groups():
 def test_a_planted_last_token_is_found_and_labels_at_random_are_not(model):
     direction = between(model, "embed", [7], [9])
     found = separate(model, direction, ending(7, 12), ending(9, 12), seed=1).table.iloc[0]
-    assert (found["auroc"], found["low"], found["high"]) == (1, 1, 1)
+    assert (found["auroc"], found["low"], found["high"]) == (1, pytest.approx(0.025 ** (1 / 12)), 1)
     assert 0.4 < found["shuffled"] < 0.6 < found["shuffled_high"] < 0.9
     assert (found["n_positive"], found["n_negative"], found["n_groups"]) == (12, 12, 12)
     null = separate(model, direction, ending(7, 12), ending(7, 12), seed=1).table.iloc[0]
@@ -98,6 +99,56 @@ def test_the_number_of_texts_in_a_batch_changes_nothing(model):
     tables = [separate(model, at_every_block(model), first, second, batch_size=size).table for size in (2, 32)]
     np.testing.assert_allclose(tables[0]["auroc"], tables[1]["auroc"])
     np.testing.assert_allclose(tables[0]["random_high"], tables[1]["random_high"])
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_labels_of_near_copies_are_shuffled_together_so_that_chance_seldom_beats_its_band(mixed):
+    rng = np.random.default_rng(0)
+    group = np.repeat(np.arange(10), 20)
+    labels = np.tile(np.repeat([True, False], 10), 10) if mixed else group % 2 == 0
+    beaten = dict.fromkeys(("by group", "text by text"), 0)
+    for _ in range(100):
+        cell = group * 2 + labels  # what near-copies share
+        scores = rng.normal(size=20)[cell] + 0.1 * rng.normal(size=200)
+        found = auroc(scores, labels)
+        by_group = shuffled_by_group(labels, group, n=100, rng=rng)
+        by_text = np.stack([rng.permutation(labels) for _ in range(100)])
+        for name, shuffled in (("by group", by_group), ("text by text", by_text)):
+            band = np.quantile(auroc(np.broadcast_to(scores, shuffled.shape), shuffled), 0.975)
+            beaten[name] += bool(found > band)
+    assert beaten["by group"] <= 8
+    assert beaten["text by text"] > 15
+
+
+def test_shuffles_part_no_near_copies_and_are_free_where_there_are_none():
+    rng = np.random.default_rng(1)
+    group, labels = np.repeat([0, 1, 2, 3, 4], [3, 2, 4, 1, 5]), np.array([2, 2, 2, 0, 0, 1, 1, 0, 0, 1, 2, 2, 0, 0, 1])
+    found = shuffled_by_group(labels, group, n=200, rng=rng)
+    for row in found:
+        for one in range(5):
+            assert sorted(set(row[group == one])) == sorted(set(labels[group == one])) or one in (0, 1, 3)
+            for label in set(labels[group == one]):
+                assert len(set(row[(group == one) & (labels == label)])) == 1
+        assert sorted(row[[0, 3, 9]]) == [0, 1, 2], "groups of one label exchange it"
+    assert len(np.unique(found, axis=0)) > 60, "of 6 · 2 · 6 arrangements"
+    free = shuffled_by_group(labels, np.arange(15), n=1, rng=np.random.default_rng(5))[0]
+    assert np.array_equal(free, np.random.default_rng(5).permutation(labels))
+    assert shuffled_by_group(labels, group, n=0, rng=rng).shape == (0, 15)
+
+
+def test_the_bands_of_detection_and_clusters_keep_near_copies_together(model):
+    texts = [[*range(20 + n, 23 + n), 40 + token] for token in range(8) for n in range(6)]
+    group = [token for token in range(8) for _ in range(6)]
+    direction = between(model, "embed", [7], [9])
+    sides = [[text for text, one in zip(texts, group, strict=True) if one % 2 == side] for side in (0, 1)]
+    groups = tuple([one for one in group if one % 2 == side] for side in (0, 1))
+    apart, free = (separate(model, direction, *sides, groups=one).table.iloc[0] for one in (groups, None))
+    assert apart["auroc"] == free["auroc"]
+    assert apart["shuffled_high"] > free["shuffled_high"] + 0.1
+    labels = ["ab"[one % 2] for one in group]
+    apart, free = (find_clusters(model, texts, labels, "embed", groups=one).table.iloc[0] for one in (group, None))
+    assert apart["silhouette"] == free["silhouette"]
+    assert apart["silhouette_shuffled_high"] > free["silhouette_shuffled_high"] + 0.05
 
 
 def test_groups_that_do_not_fit_are_refused(model):

@@ -1,6 +1,7 @@
 """Fitting: the numbers are those of the plain way, groups stay whole, and figures come from texts held out."""
 
 import dataclasses
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -218,6 +219,29 @@ def test_shuffled_labels_exchange_half_of_the_fitted_pairs_and_no_other(model):
         assert (row[::2] != row[1::2]).all()
         assert (row[division.fit] != texts.positive[division.fit]).sum() == len(division.fit) // 2
         assert np.array_equal(row[division.held_out], texts.positive[division.held_out])
+
+
+def test_shuffled_labels_exchange_whole_groups(model):
+    for texts in (
+        texts_of_pairs(model, some_pairs(40)),
+        texts_of_classes(model, ["w5"] * 20, ["w6"] * 20, [*"aabbccddeeffgghhiijj"] * 2),
+    ):
+        division = divide(texts, held_out=0.4, seed=0)
+        labels = shuffled_labels(texts, division.fit, n=8, seed=0)
+        changed = labels[1:] != texts.positive
+        for group in set(texts.groups):
+            own = changed[:, texts.groups == group]
+            assert (own.all(axis=1) | ~own.any(axis=1)).all(), "all of a group, or none"
+        assert changed[:, division.fit].any() and not changed[:, division.fit].all()
+        assert not changed[:, division.held_out].any()
+
+
+def test_pairs_that_all_come_out_right_leave_room_for_chance(model):
+    pairs = [replace(pair, group="") for pair in some_pairs(12)]
+    row = rh.fit_directions(model, pairs).table.set_index("site").loc[SITE]
+    assert (row["accuracy"], row["n_groups"]) == (1, 2)
+    assert (row["low"], row["high"]) == (pytest.approx(0.025 ** (1 / 2)), 1)
+    assert row["auroc_low"] < 0.5
 
 
 def test_the_table_is_what_a_plain_evaluation_of_the_held_out_pairs_gives(model):

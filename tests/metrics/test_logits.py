@@ -25,9 +25,15 @@ def test_a_rank_counts_from_1_and_ties_share_the_better_one():
     assert [of.rank(LOGITS, token).item() for token in range(4)] == [1, 4, 3, 1]
 
 
-def test_an_answer_is_right_where_none_is_likelier():
-    verdicts = [of.among(LOGITS, torch.tensor(tokens)).item() for tokens in ([0], [3], [1, 2], [1, 0])]
-    assert verdicts == [1, 1, 0, 1]
+def test_an_answer_is_right_where_greedy_decoding_would_write_it():
+    verdicts = [of.among(LOGITS, tokens).item() for tokens in ([0], [3], [1, 2], [1, 0])]
+    assert verdicts == [1, 0, 0, 1]
+    tied = torch.randint(3, (200, 6), generator=torch.Generator().manual_seed(0)).float()
+    written = tied.argmax(-1)
+    for token in range(6):
+        assert torch.equal(of.among(tied, [token]), (written == token).float())
+    assert torch.equal(of.among(tied, [1, 4]), ((written == 1) | (written == 4)).float())
+    assert (tied == tied.amax(-1, keepdim=True)).sum(-1).float().mean() > 1.5, "most rows are tied at the top"
 
 
 def test_surprise_is_the_negative_log_of_each_targets_chance():
@@ -54,11 +60,21 @@ def test_a_token_that_is_ruled_out_adds_nothing_before_and_everything_after():
     assert of.kl_divergence(LOGITS, without).item() == math.inf
 
 
+def test_a_chance_that_rounds_to_0_adds_nothing_and_rounding_never_gives_less_than_0():
+    sure = torch.tensor([0.0, -200.0])
+    assert of.kl_divergence(sure, torch.tensor([0.0, -torch.inf])).item() == 0
+    rows = torch.randn(200, 300, generator=torch.Generator().manual_seed(0))
+    found = of.kl_divergence(rows, rows * (1 + 1e-6))
+    assert (found >= 0).all()
+    plain = (rows.log_softmax(-1).exp() * (rows.log_softmax(-1) - (rows * (1 + 1e-6)).log_softmax(-1))).sum(-1)
+    assert (plain < 0).any(), "the control: float32 itself falls below 0"
+
+
 @pytest.mark.parametrize(
     "value",
     [
         lambda logits: of.rank(logits, 0),
-        lambda logits: of.among(logits, torch.tensor([0])),
+        lambda logits: of.among(logits, [0]),
         lambda logits: of.log_probability(logits, 0),
         lambda logits: of.kl_divergence(logits, LOGITS),
     ],

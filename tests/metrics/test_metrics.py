@@ -6,16 +6,18 @@ from dataclasses import replace
 
 import pytest
 import torch
+from scipy.stats import binomtest
 
 import rheostat as rh
 from rheostat.base.errors import BadArgument, NotOneToken, PositionNotFound
 from rheostat.metrics.accuracy import Accuracy, answered
 from rheostat.metrics.divergence import KLToClean
 from rheostat.metrics.function import OfLogits
-from rheostat.metrics.loss import GreedyMatch, Loss, Perplexity
+from rheostat.metrics.loss import FirstMatch, GreedyMatch, Loss, Perplexity
 from rheostat.metrics.measure import measure
 from rheostat.metrics.metric import Metric
 from rheostat.metrics.tokens import LogitDifference, LogProbability, Probability, Rank
+from rheostat.models.toy import toy
 from tests.contract.conftest import load_toy
 
 PROMPTS = ["w5 w9 w30", "w7 w12 w8 w40 w6 w6", "w11 w10", "w4 w5 w6 w7"]
@@ -120,6 +122,28 @@ def test_a_greedy_match_is_what_greedy_decoding_writes(gpt2: rh.Model):
         assert measure(GreedyMatch(slice(-3, None)), gpt2, rows, output).values == (expected,) * 4
 
 
+def test_a_network_whose_logits_are_all_equal_is_right_only_where_greedy_decoding_writes_the_answer():
+    module = toy("llama")
+    torch.nn.init.zeros_(module.lm_head.weight)
+    model = rh.load(module)
+    written = model.generate([[5, 9]], max_new_tokens=1).ids[0][0]
+    prompts = [[5, 9, 30], [5, 9, written]]
+    dead = model.run(prompts, logits_at="all")
+    assert dead.logits.unique().numel() == 1
+    for metric in (GreedyMatch("last"), FirstMatch("last")):
+        assert measure(metric, model, prompts, dead).values == (0.0, 1.0)
+    assert measure(Accuracy([30], at=1), model, prompts, dead).values == (0.0, 0.0)
+    assert measure(Accuracy([30, written], at=1), model, prompts, dead).values == (1.0, 1.0)
+
+
+def test_a_share_that_no_prompt_disturbs_still_has_an_interval(gpt2: rh.Model):
+    found = [Accuracy([5]).mean([value] * 20, seed=0) for value in (0.0, 1.0)]
+    exact = [binomtest(k, 20).proportion_ci(method="exact") for k in (0, 20)]
+    for one, other in zip(found, exact, strict=True):
+        assert (one.low, one.high) == pytest.approx((other.low, other.high), rel=1e-9)
+    assert str(Loss().mean([1.0] * 20, seed=0)) == "1 [1, 1], n = 20", "a loss is no share"
+
+
 def test_an_answer_is_right_when_the_likeliest_token_is_in_its_set(gpt2: rh.Model):
     output = gpt2.run(PROMPTS)
     best = output.logits[:, 0].argmax(-1).tolist()
@@ -132,6 +156,7 @@ def test_an_answer_is_right_when_the_likeliest_token_is_in_its_set(gpt2: rh.Mode
 def test_what_was_written_is_compared_token_for_token():
     written = [[4, 5, 6], [4], [7, 8]]
     assert answered(written, [[[4, 5]], [[4, 5]], [[9], [7]]]) == (1.0, 0.0, 1.0)
+    assert answered(written, [[[4, 5, 6]], [[4]], [[7]]]) == (1.0, 1.0, 1.0), "what follows does not count"
     with pytest.raises(BadArgument, match="always be right"):
         answered([[4]], [[[]]])
     with pytest.raises(BadArgument, match="2 answer sets for 1 prompts"):
@@ -195,7 +220,7 @@ def test_metrics_are_values_that_can_be_compared_and_hashed():
     [
         (Probability("w5 w6"), NotOneToken, "not one token"),
         (Probability([5, 6]), BadArgument, "2 tokens for 4 prompts"),
-        (Probability(64), BadArgument, "outside the vocabulary"),
+        (Probability(64), BadArgument, "outside the vocabulary of .*: ids 0 to 63"),
         (Probability(-1), BadArgument, "outside the vocabulary"),
         (Probability(5, at="all"), BadArgument, "names 3 tokens"),
         (Probability(5, at=2), PositionNotFound, "position 2"),

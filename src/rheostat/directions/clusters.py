@@ -19,9 +19,10 @@ from rheostat.base.names import did_you_mean
 from rheostat.base.shapes import Profile, Scatter
 from rheostat.directions.bands import Columns, by_block
 from rheostat.directions.scores import block_of
+from rheostat.directions.shuffles import shuffled_by_group
 from rheostat.engine.batch import as_prompts
 from rheostat.engine.stream import capture_batches
-from rheostat.metrics.statistics import bootstrap
+from rheostat.metrics.statistics import bootstrap, share_interval
 from rheostat.models.network import Network
 from rheostat.models.tokens import Prompt
 from rheostat.sites.positions import PositionsLike
@@ -44,8 +45,10 @@ class Clusters:
     table: pd.DataFrame
     """Rows {site, block, accuracy, low, high, shuffled, shuffled_high, silhouette, silhouette_shuffled,
     silhouette_shuffled_high, n, n_labels, n_groups}. `accuracy`: share of texts nearest to their own label's centroid,
-    the centroids being of other groups' texts, with a 95 % bootstrap interval over groups. `shuffled`: the same with
-    permuted labels, the mean and 97.5 % quantile. `silhouette`: mean silhouette of the labels, from −1 to 1."""
+    the centroids being of other groups' texts, with a 95 % bootstrap interval over groups, exact where it is 0 or 1
+    (`share_interval`). `shuffled`: the same with permuted labels, the mean and 97.5 % quantile; texts of one group and
+    label keep together. `silhouette`: mean silhouette of the labels, from −1 to 1. Near-copies within a group raise it,
+    and raise it as much under shuffled labels."""
     states: dict[str, Values] = field(repr=False)
     """Site → (text, width): standardised per dimension."""
     seed: int = 0
@@ -130,7 +133,7 @@ def find_clusters(
         labels: one per text, of at least two kinds.
         sites: where.
         groups: what texts share, such as the template they were made from: texts of one group never stand on both sides
-            of a test. None: each text is its own group.
+            of a test, and labels are shuffled by group (`shuffled_by_group`). None: each text is its own group.
         positions: the tokens that are read.
         folds: into how many parts the groups are divided; each is tested once.
         batch_size: texts per pass.
@@ -145,7 +148,7 @@ def find_clusters(
     states = _states(network, listed, sites, positions, batch_size)
     codes = np.unique(named, return_inverse=True)[1]
     rng = np.random.default_rng((seed, 1))
-    shuffled = [rng.permutation(codes) for _ in range(SHUFFLES)]
+    shuffled = list(shuffled_by_group(codes, group, n=SHUFFLES, rng=rng))
     rows = [
         {"site": site, "block": block_of(network, site), **_judged(values, codes, shuffled, group, fold, seed)}
         for site, values in states.items()
@@ -214,7 +217,7 @@ def _judged(
     np.fill_diagonal(distances, 0)
     right = nearest_is_own(states, codes, fold)
     units = np.stack([np.bincount(group, right), np.bincount(group)], axis=1).astype(np.float64)
-    accuracy = bootstrap(lambda drawn: float(drawn[:, 0].sum() / drawn[:, 1].sum()), units, seed=seed)
+    accuracy = share_interval(bootstrap(lambda drawn: float(drawn[:, 0].sum() / drawn[:, 1].sum()), units, seed=seed))
     by_chance = [float(nearest_is_own(states, one, fold).mean()) for one in shuffled]
     outlines = [float(silhouette_score(distances, one, metric="precomputed")) for one in (codes, *shuffled)]
     return {

@@ -14,8 +14,9 @@ from rheostat.directions.bands import Columns, by_block
 from rheostat.directions.direction import Direction
 from rheostat.directions.directions import Directions
 from rheostat.directions.scores import as_directions, block_of
+from rheostat.directions.shuffles import shuffled_by_group
 from rheostat.engine.stream import capture_batches
-from rheostat.metrics.statistics import auroc, bootstrap_auroc
+from rheostat.metrics.statistics import auroc, auroc_interval
 from rheostat.models.network import Network
 from rheostat.models.tokens import Prompt
 from rheostat.sites.positions import PositionsLike
@@ -32,8 +33,10 @@ class Separation:
     model: str
     table: pd.DataFrame
     """Rows {site, block, auroc, low, high, shuffled, shuffled_high, random, random_high, n_positive, n_negative,
-    n_groups}. `shuffled`: mean over permuted labels, about 0.5; `shuffled_high`: their 97.5 % quantile. `random` and
-    `random_high`: the same of random directions, whose sign is chosen on the very texts, which favours them."""
+    n_groups}. `low` and `high`: a 95 % bootstrap interval over groups, exact where the AUROC is 0 or 1 and NaN for two
+    groups (`share_interval`). `shuffled`: mean over permuted labels, about 0.5, where texts of one group and label keep
+    together; `shuffled_high`: their 97.5 % quantile. `random` and `random_high`: the same of random directions, whose
+    sign is chosen on the very texts, which favours them."""
     length: float
     """AUROC of the number of tokens alone, the larger of both signs: what a reader of lengths would reach."""
 
@@ -79,14 +82,14 @@ def separate(
         positives: texts with more of the concept.
         negatives: texts with less.
         groups: per positive and per negative what it shares with others, such as the country it is about; groups are
-            what the bootstrap draws. None: texts at the same place of both lists are a pair, if these are equally long;
-            else each text is its own group.
+            what the bootstrap draws and what exchanges labels (`shuffled_by_group`). None: texts at the same place of
+            both lists are a pair, if these are equally long; else each text is its own group.
         positions: the tokens that are read.
         batch_size: texts per pass.
         seed: of the bootstrap and the controls.
 
     Raises:
-        BadArgument: a class is empty, or the groups do not fit the texts.
+        BadArgument: a class is empty, the groups do not fit the texts, or the network gives NaN.
         DirectionNotUsable: a direction belongs to another network.
     """
     many = as_directions(directions)
@@ -98,10 +101,10 @@ def separate(
     if not len(positives) or not len(negatives):
         raise BadArgument(f"{len(positives)} positives and {len(negatives)} negatives; both classes need a text.")
     projected = _projections(network, many, texts, positions, batch_size, seed)
-    shuffled_labels = _shuffles(is_positive, seed)
+    shuffled_labels = _shuffles(is_positive, named, seed)
     rows = []
     for site, values in projected.items():
-        found = bootstrap_auroc(values[0], is_positive, named, seed=seed)
+        found = auroc_interval(values[0], is_positive, named, seed=seed)
         by_chance = auroc(np.broadcast_to(values[0], shuffled_labels.shape), shuffled_labels)
         random = auroc(values[1:], np.broadcast_to(is_positive, values[1:].shape))
         random = np.maximum(random, 1 - random)
@@ -140,9 +143,9 @@ def _groups(given: tuple[Sequence[object], Sequence[object]] | None, n_positive:
     return [str(one) for part in given for one in part]
 
 
-def _shuffles(is_positive: NDArray[np.bool_], seed: int) -> NDArray[np.bool_]:
-    rng = np.random.default_rng((seed, 1))
-    return np.stack([rng.permutation(is_positive) for _ in range(SHUFFLES)])
+def _shuffles(is_positive: NDArray[np.bool_], groups: list[str], seed: int) -> NDArray[np.bool_]:
+    number = np.unique(groups, return_inverse=True)[1]
+    return shuffled_by_group(is_positive, number, n=SHUFFLES, rng=np.random.default_rng((seed, 1)))
 
 
 def _projections(

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from rheostat.directions.direction import Calibration
 from rheostat.directions.texts import Division, Indices, LabelledTexts
-from rheostat.metrics.statistics import Interval, auroc, bootstrap_auroc, bootstrap_weights
+from rheostat.metrics.statistics import Interval, auroc, auroc_interval, bootstrap_weights, share_interval
 
 Numbers = NDArray[np.float64]
 
@@ -42,7 +42,7 @@ def evaluate(
     chosen, part = division.choice, division.report
     known, scores = projections.found[: len(chosen)], projections.found[len(chosen) :]
     right = _right(texts, part, scores)
-    area = bootstrap_auroc(scores, texts.positive[part], texts.groups[part].tolist(), seed=seed)
+    area = auroc_interval(scores, texts.positive[part], texts.groups[part].tolist(), seed=seed)
     above = ((scores > midpoint) == texts.positive[part]).astype(np.float64)
     intervals = {
         "accuracy": area if right is None else _mean_by_group(texts.groups[part[::2]], right, seed=seed),
@@ -105,10 +105,11 @@ def _right(texts: LabelledTexts, part: Indices, scores: Numbers) -> Numbers | No
 
 
 def _mean_by_group(groups: Indices, values: Numbers, *, seed: int) -> Interval:
-    """Return the mean of values, resampled over their groups."""
+    """Return the mean of values from 0 to 1, resampled over their groups."""
     _, number = np.unique(groups, return_inverse=True)
     totals, counts = np.bincount(number, values), np.bincount(number)
-    return bootstrap_weights(lambda weights: weights @ totals / (weights @ counts), len(counts), seed=seed)
+    found = bootstrap_weights(lambda weights: weights @ totals / (weights @ counts), len(counts), seed=seed)
+    return share_interval(found)
 
 
 def _mean(values: list[float]) -> float:

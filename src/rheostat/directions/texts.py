@@ -10,6 +10,7 @@ from scipy.sparse.csgraph import connected_components
 
 from rheostat.base.errors import BadArgument, DirectionNotUsable, EmptyPrompt
 from rheostat.directions.pairs import ContrastPair
+from rheostat.directions.shuffles import shuffled_by_group
 from rheostat.models.network import Network
 
 Indices = NDArray[np.int64]
@@ -141,18 +142,18 @@ def divide(texts: LabelledTexts, *, held_out: int | float, seed: int) -> Divisio
 def shuffled_labels(texts: LabelledTexts, fit: Indices, *, n: int, seed: int) -> NDArray[np.bool_]:
     """Return labels (1 + n, text): the true ones, then shuffled ones.
 
-    In pairs, half of the fitted pairs exchange their labels; otherwise the labels of the fitted texts are permuted.
+    In pairs, half of the fitted groups exchange their labels, each with all its pairs; otherwise the labels of the
+    fitted texts are permuted as their groups allow (`shuffled_by_group`).
     """
     rng = np.random.default_rng(seed)
     labels = np.tile(texts.positive, (1 + n, 1))
+    if not texts.paired:
+        labels[1:, fit] = shuffled_by_group(texts.positive[fit], texts.groups[fit], n=n, rng=rng)
+        return labels
+    groups = np.unique(texts.groups[fit])
     for row in labels[1:]:
-        if texts.paired:
-            first = fit[::2]
-            exchanged = rng.permutation(first)[: _half(len(first), rng)]
-            row[exchanged] = ~row[exchanged]
-            row[exchanged + 1] = ~row[exchanged + 1]
-        else:
-            row[fit] = rng.permutation(row[fit])
+        exchanged = rng.permutation(groups)[: _half(len(groups), rng)]
+        row[np.isin(texts.groups, exchanged)] ^= True
     return labels
 
 

@@ -19,7 +19,7 @@ from rheostat.impairment.measured import (
     measured_curves,
     resampled_interval,
 )
-from rheostat.metrics.statistics import Interval, Values
+from rheostat.metrics.statistics import Interval, Values, share_interval
 
 Statistic = Callable[[MeasuredCurve, Weights | None], Values]
 """A number per resample (one without weights)."""
@@ -220,6 +220,8 @@ def _points(curve: MeasuredCurve, weights: Weights) -> pd.DataFrame:
             resampled_interval(float(value), one, n=len(curve.groups))
             for value, one in zip(values, resampled.T, strict=True)
         ]
+        if measure == "accuracy" and len(curve.groups) > 1:
+            found = list(map(share_interval, found))
         rows |= {column: [getattr(one, end) for one in found] for end, column in _columns(measure).items()}
     return pd.DataFrame({**rows, "n": curve.n_items})
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeAlias
 
-import torch
 from torch import Tensor
 
 from rheostat.base.errors import BadArgument
@@ -21,10 +20,12 @@ Answers: TypeAlias = Collection[Token] | Sequence[Collection[Token]]
 
 @dataclass(frozen=True)
 class Accuracy(Metric):
-    """1 where the likeliest next token is one of the answers, else 0; a tie at the top counts as right.
+    """1 where the likeliest next token is one of the answers, else 0; of equals the lowest id counts, as in `generate`.
 
     Answers of several tokens: `GreedyMatch` where they stand in the prompt, `answered` where the model wrote them.
     """
+
+    is_share = True
 
     answers: Answers
     at: PositionsLike = field(default="last", kw_only=True)
@@ -60,6 +61,9 @@ class Accuracy(Metric):
 def answered(written: Sequence[Sequence[int]], answers: Sequence[Collection[Sequence[int]]]) -> tuple[float, ...]:
     """Return, per prompt, 1 where what the model wrote begins with one of its answers, token for token, else 0.
 
+    Only the beginning counts: a model that wrote “ Guinea-Bissau” has answered “ Guinea” too. Where answers can begin
+    other words, end them with a token that must follow, such as that of a full stop or a line break.
+
     Args:
         written: the ids that were generated (`Generation.ids`).
         answers: per prompt, its answers, each one or several ids.
@@ -78,4 +82,4 @@ def _begins(ids: Sequence[int], answer: Sequence[int]) -> bool:
 
 
 def _is_answered(tokens: tuple[int, ...], logits: Tensor) -> Tensor:
-    return of.among(logits[:, 0], torch.tensor(tokens, device=logits.device))
+    return of.among(logits[:, 0], tokens)

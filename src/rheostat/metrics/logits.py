@@ -3,6 +3,8 @@
 Logits in half precision are taken to float32 first. A NaN among the logits makes the value NaN, never a rank.
 """
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -34,10 +36,21 @@ def rank(logits: Float[Tensor, "*rows d_vocab"], token: int) -> Float[Tensor, "*
     return _where_known(wide, above.to(wide.dtype))
 
 
-def among(logits: Float[Tensor, "*rows d_vocab"], tokens: Int[Tensor, " answer"]) -> Float[Tensor, "*rows"]:
-    """Return 1 where no token has a higher logit than the best of `tokens`, else 0."""
+def among(logits: Float[Tensor, "*rows d_vocab"], tokens: Sequence[int]) -> Float[Tensor, "*rows"]:
+    """Return 1 where the token that greedy decoding would write is one of `tokens`, else 0.
+
+    Greedy decoding takes the highest logit, and the lowest id among equals.
+    """
     wide = full(logits)
-    return _where_known(wide, (wide[..., tokens].amax(-1) >= wide.amax(-1)).to(wide.dtype))
+    if len(tokens) > 1:
+        right = torch.isin(wide.argmax(-1), torch.tensor(tokens, device=wide.device))
+    else:  # on a CPU a maximum is many times faster than its place
+        (token,) = tokens
+        own = wide[..., token]
+        right = own >= wide.amax(-1)
+        if token > 0:
+            right &= own > wide[..., :token].amax(-1)
+    return _where_known(wide, right.to(wide.dtype))
 
 
 def surprise(logits: Float[Tensor, "*rows pos d_vocab"], targets: Int[Tensor, " pos"]) -> Float[Tensor, "*rows pos"]:
@@ -52,13 +65,14 @@ def kl_divergence(
 ) -> Float[Tensor, "*#rows"]:
     """Return KL(clean ‖ edited) of the two next-token distributions, in nats, at least 0.
 
-    A token that the clean run rules out (a logit of −∞) adds nothing; one that only the edited run rules out adds ∞.
+    A token that the clean run rules out (a logit of −∞, or a probability that rounds to 0) adds nothing; one that only
+    the edited run rules out adds ∞. What rounding leaves below 0 is 0.
 
     Reference: Kullback and Leibler 1951; as a measure of what an edit changed, Conmy et al. 2023 (arXiv:2304.14997).
     """
     before, after = full(clean).log_softmax(-1), full(logits).log_softmax(-1)
-    each = before.exp() * (before - after)
-    return torch.where(before == -torch.inf, 0.0, each).sum(-1)
+    chance = before.exp()
+    return torch.where(chance == 0, 0.0, chance * (before - after)).sum(-1).clamp_min(0)
 
 
 def full(logits: Float[Tensor, "*rows d_vocab"]) -> Float[Tensor, "*rows d_vocab"]:

@@ -100,25 +100,30 @@ class Perplexity(_OfPromptTokens):
 
 
 class GreedyMatch(_OfPromptTokens):
-    """1 where each chosen token is the likeliest at its place, so that greedy decoding would have written them, else 0.
+    """1 where greedy decoding would have written the chosen tokens, else 0.
 
+    Each must be the likeliest at its place; among equally likely ones the lowest id counts, as in `generate`.
     Accuracy for an answer of several tokens that stands at the end of the prompt: `GreedyMatch(slice(-3, None))`.
     """
+
+    is_share = True
 
     @staticmethod
     def value(logits: Float[Tensor, "batch pos d_vocab"], targets: Int[Tensor, " pos"]) -> Float[Tensor, " batch"]:
         """Return the product over positions of whether the target is the likeliest."""
-        each = [of.among(logits[:, place], target[None]) for place, target in enumerate(targets)]
+        each = [of.among(logits[:, place], [target]) for place, target in enumerate(targets.tolist())]
         return torch.stack(each, -1).prod(-1)
 
 
 class FirstMatch(_OfPromptTokens):
-    """1 where the first of the chosen tokens is the likeliest at its place, else 0."""
+    """1 where greedy decoding would have written the first of the chosen tokens, else 0."""
+
+    is_share = True
 
     @staticmethod
     def value(logits: Float[Tensor, "batch pos d_vocab"], targets: Int[Tensor, " pos"]) -> Float[Tensor, " batch"]:
         """Return whether the first target is the likeliest."""
-        return of.among(logits[:, 0], targets[:1])
+        return of.among(logits[:, 0], targets[:1].tolist())
 
 
 def predicted_places(asked: PositionsLike, row: Row) -> tuple[int, ...]:

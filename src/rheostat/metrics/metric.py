@@ -8,13 +8,13 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from typing import ClassVar, TypeAlias, TypeVar
 
 from jaxtyping import Float
 from torch import Tensor
 
 from rheostat.base.errors import BadArgument
-from rheostat.metrics.statistics import Interval, Values, bootstrap_mean
+from rheostat.metrics.statistics import Interval, Values, bootstrap_mean, share_interval
 from rheostat.models.network import Network
 from rheostat.models.tokens import Row
 from rheostat.sites.positions import Positions, PositionsLike
@@ -71,6 +71,9 @@ class Bound:
 class Metric(ABC):
     """A number per prompt. Subclasses are frozen dataclasses."""
 
+    is_share: ClassVar[bool] = False
+    """Whether the value is 0 or 1, so that its mean is a share."""
+
     @property
     def column(self) -> str:
         """Its name in tables: `LogitDifference` is logit_difference."""
@@ -88,10 +91,13 @@ class Metric(ABC):
     def mean(self, values: Sequence[float] | Values, *, seed: int) -> Interval:
         """Return the mean over prompts, each counted once, with its 95 % bootstrap interval.
 
+        A share gets exact ends where all prompts agree (`share_interval`).
+
         Raises:
-            BadArgument: there are fewer than two prompts.
+            BadArgument: there are fewer than two prompts, or a value is NaN.
         """
-        return bootstrap_mean(values, seed=seed)
+        found = bootstrap_mean(values, seed=seed)
+        return share_interval(found) if self.is_share else found
 
 
 def identify(column: str, **settings: object) -> str:
@@ -122,7 +128,8 @@ def token_id(network: Network, token: Token) -> int:
         return network.token_id(token)
     n = network.anatomy.d_vocab if network.anatomy is not None else None
     if token < 0 or (n is not None and token >= n):
-        raise BadArgument(f"token id {token} lies outside the vocabulary of {network.name}, which has {n} tokens.")
+        known = "ids from 0" if n is None else f"ids 0 to {n - 1}"
+        raise BadArgument(f"token id {token} lies outside the vocabulary of {network.name}: {known}.")
     return int(token)
 
 

@@ -1,10 +1,12 @@
 """Intervals, rank correlations and AUROCs, resampled over the unit that was drawn: prompts, prompt pairs, networks.
 
-All intervals are percentile bootstrap intervals (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, ch. 13).
+All are percentile bootstrap intervals (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, ch. 13), but for
+the exact ends of a share whose units all agree (`share_interval`).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -63,13 +65,17 @@ def bootstrap(
 def bootstrap_mean(units: Sequence[float] | Values, *, seed: int, draws: int = 2000, level: float = 0.95) -> Interval:
     """Return the mean of the units with its interval (the fast way for the commonest statistic).
 
+    Units may be infinite, and then so may the mean and its ends be.
+
     Raises:
-        BadArgument: there are fewer than two units.
+        BadArgument: there are fewer than two units, or one is NaN.
     """
     values = np.asarray(units, dtype=np.float64)
     n = len(values)
     if n < 2:
         raise BadArgument(f"a bootstrap needs at least 2 units, {n} given.")
+    if missing := int(np.isnan(values).sum()):
+        raise BadArgument(f"{missing} of {n} units are NaN, so there is no mean; leave them out, and say how many.")
     chosen = np.random.default_rng(seed).integers(0, n, size=(draws, n))
     return percentile_interval(float(values.mean()), values[chosen].mean(axis=1), n=n, level=level)
 
@@ -107,12 +113,37 @@ def paired_difference(
 
 
 def percentile_interval(value: float, resampled: Values, *, n: int, level: float = 0.95) -> Interval:
-    """Return a statistic with the interval that its resampled values span; NaN among them are left out."""
-    kept = resampled[np.isfinite(resampled)]
+    """Return a statistic with the interval that its resampled values span; NaN among them are left out.
+
+    Where some are infinite, the ends are values that were drawn, so that an interval may end at infinity.
+    """
+    kept = resampled[~np.isnan(resampled)]
     if len(kept) == 0:
         return Interval(value, float("nan"), float("nan"), n)
-    low, high = np.quantile(kept, [(1 - level) / 2, (1 + level) / 2])
+    # nothing lies between a number and infinity
+    method: Literal["linear", "inverted_cdf"] = "linear" if np.isfinite(kept).all() else "inverted_cdf"
+    low, high = np.quantile(kept, [(1 - level) / 2, (1 + level) / 2], method=method)
     return Interval(value, float(low), float(high), n)
+
+
+def share_interval(found: Interval, *, n: int | None = None, level: float = 0.95) -> Interval:
+    """Return the interval of a share (from 0 to 1), with exact ends where all units agree.
+
+    A share of 0 or 1 stays what it is in every resample, so a bootstrap gives it no width. Its exact interval is that
+    of n units of n (Clopper and Pearson 1934, The use of confidence or fiducial limits): for 1 from (α/2)^(1/n) to 1,
+    and for 0 from 0 to 1 − (α/2)^(1/n), with α = 1 − level. A bootstrap of two units says nothing: NaN.
+
+    Args:
+        found: the share with its bootstrap interval.
+        n: how many independent units agree, where that is not `found.n`.
+        level: of the interval.
+    """
+    reach = ((1 - level) / 2) ** (1 / (found.n if n is None else n))
+    if found.value == 1:
+        return replace(found, low=reach, high=1.0)
+    if found.value == 0:
+        return replace(found, low=0.0, high=1 - reach)
+    return found if found.n > 2 else replace(found, low=float("nan"), high=float("nan"))
 
 
 # --- telling two classes apart ----------------------------------------------------------------------------------------
@@ -138,8 +169,10 @@ def bootstrap_auroc(
     """Return the area under the ROC curve with its interval over resampled groups of items, such as countries.
 
     Raises:
-        BadArgument: a class is empty, or there are fewer than two groups.
+        BadArgument: a class is empty, there are fewer than two groups, or a score is NaN.
     """
+    if missing := int(np.isnan(scores).sum()):
+        raise BadArgument(f"{missing} of {len(scores)} scores are NaN; a score that is not known cannot be ranked.")
     names, group = np.unique(np.asarray([str(one) for one in groups]), return_inverse=True)
     if len(names) < 2 or is_positive.all() or not is_positive.any():
         raise BadArgument(
@@ -158,6 +191,22 @@ def bootstrap_auroc(
         return np.asarray(np.divide(won, pairs, out=np.full(len(drawn), np.nan), where=pairs > 0))
 
     return bootstrap_weights(area, len(names), seed=seed, draws=draws)
+
+
+def auroc_interval(
+    scores: Float[np.ndarray, " n"], is_positive: Bool[np.ndarray, " n"], groups: Sequence[object], *, seed: int
+) -> Interval:
+    """Return `bootstrap_auroc`, with exact ends where the AUROC is 0 or 1.
+
+    As many comparisons of a positive with a negative are independent as there are groups that hold the rarer class.
+
+    Raises:
+        BadArgument: as `bootstrap_auroc`.
+    """
+    found = bootstrap_auroc(scores, is_positive, groups, seed=seed)
+    names = np.asarray([str(one) for one in groups])
+    n = min(len(np.unique(names[side])) for side in (is_positive, ~is_positive))
+    return share_interval(found, n=n)
 
 
 # --- rank correlation -------------------------------------------------------------------------------------------------
