@@ -123,6 +123,13 @@ class Edit(ABC):
         found = [self.at_tokens(one, site, (token,), shape) for one, site in zip(each, sites, strict=True)]
         return None if found[0] is None else torch.cat([one for one in found if one is not None])
 
+    def check_shape(self, site: str, shape: tuple[int, ...]) -> None:  # noqa: B027 - most edits hold nothing more
+        """Refuse what does not fit a site whose activation of one token has this shape.
+
+        Raises:
+            EditNotUsable: what the edit holds beside its value has another shape.
+        """
+
     @property
     def is_line(self) -> bool:
         """Whether `change` is h ↦ a·h + b, with a and b that do not depend on the activation h."""
