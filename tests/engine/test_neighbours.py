@@ -84,3 +84,18 @@ def test_a_module_that_writes_in_place_leaves_the_value_of_an_edit_alone():
     (swept,) = sweep_outputs(plain, torch.ones(2, 3), [rh.Replace("0", held)])
     assert torch.equal(held, torch.tensor([-1.0, 2.0, -3.0, 4.0]))
     assert torch.equal(swept.outputs[0], plain.run_plain(torch.ones(2, 3), edits=rh.Replace("0", held)).output)
+
+
+def test_an_edit_stays_what_it_was_when_its_tensor_is_written_to():
+    model, vector, cells = load_toy("llama"), torch.zeros(16), []
+    for unit in (3, 4, 5):
+        vector.zero_()[unit] = 5
+        cells.append(rh.Add("blocks.1.mlp_out", vector, positions=1))
+    fresh = [rh.Add("blocks.1.mlp_out", 5 * torch.eye(16)[unit], positions=1) for unit in (3, 4, 5)]
+    assert cells == fresh
+    assert torch.equal(sweep_logits(model, PROMPT, cells), sweep_logits(model, PROMPT, fresh))
+    trained = torch.zeros(16, requires_grad=True)
+    followed = rh.Add("blocks.1.mlp_out", trained)
+    with torch.no_grad():
+        trained += 1
+    assert followed == rh.Add("blocks.1.mlp_out", torch.ones(16))
