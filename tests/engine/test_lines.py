@@ -12,6 +12,7 @@ from rheostat.engine.forward import bind
 from rheostat.engine.program import Program
 from rheostat.engine.receipt import Receipt
 from rheostat.models.toy import toy
+from rheostat.sites.site import Site, tap
 
 ROWS = [[5, 9, 30, 12, 7], [44, 8], [17, 21, 60]]
 VECTOR = torch.randn(16, generator=torch.Generator().manual_seed(1), dtype=torch.float64) * 3
@@ -88,9 +89,11 @@ def test_the_comparison_would_notice_a_wrong_line(model):
 def test_lines_are_used_where_they_can_be(model):
     with patch.object(lines.WrittenTokens, "change", autospec=True, side_effect=lambda _all, _site, one: one) as change:
         model.generate(ROWS[:1], plans=[PLANS["gaussian"]], max_new_tokens=4)
-    assert {call.args[1].block for call in change.call_args_list} == {0, 1, 2}
-    others = bind(model, [model.row(ROWS[0])], PLANS["beside an edit that is no line"], None).other_sites
-    assert [str(site) for site in others] == ["blocks.1.mlp_out"]
+    assert {call.args[1] for call in change.call_args_list} == {
+        tap(model, Site("mlp_out", block)) for block in range(3)
+    }
+    others = bind(model, [model.row(ROWS[0])], PLANS["beside an edit that is no line"], None).other_taps
+    assert others == (tap(model, Site("mlp_out", 1)),)
 
 
 def test_every_edit_that_says_it_is_a_line_is_one():

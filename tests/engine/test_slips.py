@@ -11,6 +11,9 @@ SLIPS = {
     "m.run([[None]])": "[None] is no prompt",
     "m.run([P, 3.5])": "3.5 is no prompt",
     "m.run([])": "there is no prompt",
+    "m.run(torch.tensor([[5, 9, 7], [8, 9, 0]]))": "row 1 of the token ids ends with the pad token 0",
+    "m.generate(np.array([[5, 9, 7], [0, 8, 9]]))": "row 1 of the token ids begins with the pad token 0",
+    "m.sweep(torch.tensor([[5, 9, 7], [8, 9, 0]]), [rh.Zero(S)], rh.Probability(3))": "ends with the pad token 0",
     "m.run(P, plans=rh.Zero(S))": "one plan for all rows is edits=",
     "m.run(P, rh.Add(S, np.zeros(16)))": "an array or list: torch.tensor(…)",
     "m.run(P, rh.Replace(S, 'The capital of France is'))": "a text: FromPrompt('…')",
@@ -40,6 +43,7 @@ import numpy as np, torch
 import rheostat as rh
 from rheostat.models.toy import toy
 m, S, P = rh.load(toy("llama")), "blocks.1.mlp_out", [5, 9, 30, 12, 7]
+m.module.config.pad_token_id = 0
 slips, same = json.loads(sys.argv[1])
 for slip in slips:
     try:

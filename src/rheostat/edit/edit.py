@@ -26,7 +26,10 @@ from rheostat.sites.site import SiteLike
 
 @dataclass(frozen=True, eq=False)
 class Edit(ABC):
-    """A change of the activations at one site (or at every site that a pattern matches)."""
+    """A change of the activations at one site (or at every site that a pattern matches).
+
+    It keeps a copy of a tensor that it is given, unless that requires gradients.
+    """
 
     site: SiteLike
     positions: PositionsLike = field(default="all", kw_only=True)
@@ -68,6 +71,7 @@ class Edit(ABC):
         if source is not None and not isinstance(source, Tensor | Activations | FromPrompt):
             hint = "a text: FromPrompt('…')" if isinstance(source, str) else "an array or list: torch.tensor(…)"
             raise BadArgument(f"{self.name} at {site}: its value is a {type(source).__name__}. Give {hint}.")
+        self._keep_own()
 
     @property
     def source(self) -> Source | None:
@@ -123,6 +127,13 @@ class Edit(ABC):
         found = [self.at_tokens(one, site, (token,), shape) for one, site in zip(each, sites, strict=True)]
         return None if found[0] is None else torch.cat([one for one in found if one is not None])
 
+    def check_shape(self, site: str, shape: tuple[int, ...]) -> None:  # noqa: B027 - most edits hold nothing more
+        """Refuse what does not fit a site whose activation of one token has this shape.
+
+        Raises:
+            EditNotUsable: what the edit holds beside its value has another shape.
+        """
+
     @property
     def is_line(self) -> bool:
         """Whether `change` is h ↦ a·h + b, with a and b that do not depend on the activation h."""
@@ -139,6 +150,16 @@ class Edit(ABC):
     def faded(self, n_written: int) -> "Edit":
         """Return the edit of the token that the model writes after `n_written` others."""
         return self if self.decay is None else replace(self, strength=self.strength * self.decay**n_written, decay=None)
+
+    def _keep_own(self) -> None:
+        """Copy the tensors, so that the edit stays what it is when the caller writes to theirs.
+
+        One that is being trained (`requires_grad`) is meant to be followed, and stays.
+        """
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if isinstance(value, Tensor) and not value.requires_grad:
+                object.__setattr__(self, one.name, value.clone())
 
     def _check_decay(self) -> None:
         if self.decay is None:

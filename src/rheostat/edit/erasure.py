@@ -19,7 +19,8 @@ class Erase(Edit):
 
     Raises:
         BadArgument: one of the vectors is no finite tensor, or they differ in shape.
-        EditNotUsable: `units` are given; what a part of the activation reads is not the concept.
+        EditNotUsable: `units` are given; what a part of the activation reads is not the concept. When it is used: the
+            vectors have another shape than one token's activation.
     """
 
     vector: Source
@@ -48,11 +49,20 @@ class Erase(Edit):
         """What is taken away."""
         return self.vector
 
+    def check_shape(self, site: str, shape: tuple[int, ...]) -> None:
+        """Refuse vectors that are not of one token: they would read other tokens too."""
+        if tuple(self._read.shape) != shape:
+            raise EditNotUsable(
+                f"erase at {site}: vector and read have the shape {tuple(self._read.shape)}; one token of this site "
+                f"has {shape}. Give that."
+            )
+
     def change(
         self, activation: Float[Tensor, "token *site"], value: Float[Tensor, "..."] | None
     ) -> Float[Tensor, "token *site"]:
         """Take the reading away."""
         assert value is not None
+        self.check_shape(str(self.site), tuple(activation.shape[1:]))
         read = self._read.to(activation)
         reading = torch.tensordot(activation, read, dims=read.dim()) - self.offset
         changed: Tensor = activation - self.strength * reading.reshape(-1, *(1,) * read.dim()) * value

@@ -43,21 +43,42 @@ class Batch:
         return arguments
 
 
-def as_prompts(prompts: "Prompt | Sequence[Prompt]") -> list[Prompt]:
+def as_prompts(prompts: "Prompt | Sequence[Prompt]", network: Network | None = None) -> list[Prompt]:
     """Return a list of prompts from one or several; a list of integers is one prompt, in tokens.
+
+    Args:
+        prompts: one or several texts or lists of token ids.
+        network: whose they are, so that pads in a tensor of token ids are noticed.
 
     Raises:
         EmptyPrompt: there is none.
-        BadArgument: something in it is no prompt.
+        BadArgument: something in it is no prompt, or a tensor of token ids is padded.
     """
     if isinstance(prompts, str):
         return [prompts]
     listed = _as_list(prompts)
+    if network is not None and getattr(prompts, "ndim", None) == 2:
+        _refuse_pads(listed, network)
     if not listed:
         raise EmptyPrompt("there is no prompt. Give a text or a list of texts.")
     if all(isinstance(one, int) for one in listed):
         return [listed]
     return [one if isinstance(one, str) else _token_ids(one) for one in listed]
+
+
+def _refuse_pads(rows: Sequence[Sequence[int]], network: Network) -> None:
+    """Refuse a tensor of token ids in which some rows begin or end with pads and others do not.
+
+    Nothing beside it says which tokens are pads, and all would be read as the prompts' own.
+    """
+    pad = getattr(network.tokenizer if network.tokenizer is not None else network.module.config, "pad_token_id", None)
+    for end in (0, -1):
+        padded = [number for number, row in enumerate(rows) if row and row[end] == pad]
+        if padded and len(padded) < len(rows):
+            raise BadArgument(
+                f"row {padded[0]} of the token ids {'ends' if end else 'begins'} with the pad token {pad}, which would "
+                "be read as part of the prompt. Give texts, or lists of token ids without pads."
+            )
 
 
 def _token_ids(prompt: object) -> list[int]:

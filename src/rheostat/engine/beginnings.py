@@ -56,9 +56,7 @@ def meant_by(cell: BoundCell) -> frozenset[Meant] | None:
 
     That is so for substrings, which are found in one text, and for module paths, of which nothing is known.
     """
-    found = frozenset(map(_meant, cell.each))
-    texts = any(where is not None and where.kind == "substring" for one in found for where in (one.where, one.hidden))
-    return None if texts or cell.in_modules else found
+    return None if cell.names_text or cell.in_modules else frozenset(map(_meant, cell.each))
 
 
 def carriers(

@@ -68,11 +68,7 @@ class Values:
             value = self._read[key][str(self._source_site(source, site))]
         else:
             value = source[str(site)] if isinstance(source, Activations) else source
-        if torch.isnan(value).any():
-            raise EditNotUsable(
-                f"{edit}: its value holds NaN (rows of different length?). Give one row, or equally many positions."
-            )
-        value = value.to(device=self._device, dtype=self._dtype)
+        value = _finite(edit, value, self._dtype).to(self._device)
         if self._network.anatomy is None:
             return value.unsqueeze(1) if isinstance(source, Activations) else value[None, None]
         if site.kind == "module":
@@ -88,6 +84,22 @@ class Values:
         if site.block is None:
             raise EditNotUsable(f"{site} lies in no block, so there is no {source.kind} beside it. Leave kind out.")
         return resolve(self._network, f"blocks.{site.block}.{source.kind}")[0]
+
+
+def _finite(edit: Edit, value: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return a value in the model's precision, all of whose numbers are real and finite there."""
+    if value.is_complex():
+        raise EditNotUsable(f"{edit}: its value is complex. Give real numbers, such as value.real.")
+    narrow = value.to(dtype)
+    if torch.isfinite(narrow).all():
+        return narrow
+    if torch.isnan(narrow).any():
+        raise EditNotUsable(
+            f"{edit}: its value holds NaN (rows of different length?). Give one row, or equally many positions."
+        )
+    if edit.strength == 0:  # the identity, whatever the value
+        return narrow
+    raise EditNotUsable(f"{edit}: its value holds a number that is infinite in {dtype}. Give finite ones.")
 
 
 def _with_row_and_pos(edit: Edit, value: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -118,7 +130,9 @@ def check_count(edit: Edit, site: Site, row: Row, value: Tensor | None, *, gener
 
 
 def check_units(edit: Edit, site: Site, shape: tuple[int, ...] | None) -> None:
-    """Refuse units that the site does not have."""
+    """Refuse units that the site does not have, and what has not its shape."""
+    if shape is not None:
+        edit.check_shape(str(site), shape)
     if edit.units is None:
         return
     if shape is None:
@@ -135,12 +149,32 @@ def as_grid(tensor: Tensor, site: Site, columns: torch.Size, network: Network) -
     if network.anatomy is None:
         return tensor.unsqueeze(1)
     if site.kind == "module":
-        fits = tensor.dim() >= 3 and tensor.shape[:2] == columns
-        return tensor if fits else tensor.view(batch, n_columns, *tensor.shape[1:])
+        return token_grid(tensor, site, columns)
     shape = network.body.shape(site.kind)
     if site.kind == "logits":
         return tensor
     return tensor.view(batch, n_columns, *shape)
+
+
+def token_grid(tensor: Tensor, site: Site, columns: torch.Size) -> Tensor:
+    """View what a module returns or reads as (row, column, …): some see rows and columns flattened.
+
+    Raises:
+        SiteNotOffered: it holds not one part per token, or two of its axes are as long as the row, as where heads come
+            before tokens and are as many.
+    """
+    flat = tensor.dim() > 0 and tensor.shape[0] == columns.numel()
+    fits = tensor.shape[:2] == columns and not (flat and tensor.dim() == 2)
+    if fits and tensor.dim() > 3 and columns[1] > 1 and tensor.shape[2] == columns[1]:
+        raise SiteNotOffered(
+            f"{site} holds {tuple(tensor.shape)} for {tuple(columns)} tokens: which axis counts the tokens cannot be "
+            "told. Give a prompt of another length, or name a site such as blocks.0.heads."
+        )
+    if fits:
+        return tensor
+    if not flat:
+        raise SiteNotOffered(f"{site} holds {tuple(tensor.shape)} for {tuple(columns)} tokens: not one each.")
+    return tensor.reshape(*columns, *tensor.shape[1:])
 
 
 def gather(value: Tensor | None, rows: Tensor, ordinals: Tensor) -> Tensor | None:

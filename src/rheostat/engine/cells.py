@@ -17,6 +17,7 @@ from rheostat.engine.forward import prompt_reader
 from rheostat.models.anatomy import BLOCK_KINDS
 from rheostat.models.network import Network
 from rheostat.models.tokens import Row
+from rheostat.sites.positions import Positions
 from rheostat.sites.site import Site
 
 UNEDITED = Plan().fingerprint()
@@ -81,9 +82,21 @@ class BoundCell:
         return tuple(found.values())
 
     @cached_property
+    def names_text(self) -> bool:
+        """Whether it names tokens by a part of the text, which another text with the same tokens may lack."""
+        wheres = [
+            where for bound in self.edits for where in (bound.edit.where, _hidden(bound.edit)) if where is not None
+        ]
+        return any(where.kind == "substring" for where in wheres)
+
+    @cached_property
     def in_modules(self) -> bool:
         """Whether it edits a module path, whose place in the order of computation is not known."""
         return any(bound.site.kind == "module" for bound in self.edits)
+
+
+def _hidden(edit: Edit) -> Positions | None:
+    return edit.hidden if isinstance(edit, CutAttention) else None
 
 
 def as_cells(cells: "Sequence[Cell | PlanLike]") -> list[Cell]:
@@ -255,11 +268,10 @@ def _bind(
 
 
 def _in_order(network: Network, edits: Sequence[BoundEdit]) -> tuple[BoundEdit, ...]:
-    """Sort as a pass applies them: by depth, a block's output before the next one's input, then as sites appear."""
-    appeared = {site: number for number, site in enumerate(dict.fromkeys(bound.site for bound in edits))}
+    """Sort as a pass applies them: by depth, a block's output before the next one's input, then as the plan does."""
 
-    def order(bound: BoundEdit) -> tuple[tuple[int, int], bool, int]:
-        return depth(network, bound.site), bound.site.kind != "resid_post", appeared[bound.site]
+    def order(bound: BoundEdit) -> tuple[tuple[int, int], bool]:
+        return depth(network, bound.site), bound.site.kind != "resid_post"
 
     return tuple(sorted(edits, key=order))
 

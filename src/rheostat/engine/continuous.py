@@ -24,10 +24,10 @@ from rheostat.engine.lines import WrittenTokens
 from rheostat.engine.mask import additive
 from rheostat.engine.receipt import Receipt
 from rheostat.engine.row_cache import RowCache
-from rheostat.engine.taps import attach, attach_mask
+from rheostat.engine.taps import attach, attach_mask, in_order
+from rheostat.models.anatomy import Tap
 from rheostat.models.network import Network, refuse_compiled
 from rheostat.models.tokens import Row
-from rheostat.sites.site import Site, tap
 
 Changed = TypeVar("Changed")
 
@@ -87,18 +87,19 @@ class RunningBatch:
         self._cache = RowCache(network.n_blocks, max_rows, network.device)
         self.lanes: list[Lane] = []
         """The rows that write; one that leaves is replaced by the last."""
+        self._mode = ExitStack()
         self._hooks = ExitStack()
-        self._hooked: set[Site] = set()
+        self._hooked: set[Tap] = set()
         self._written: WrittenTokens | None = None
         """The lines of the rows that write; None: not known since rows came or went."""
-        self._others: dict[Site, list[tuple[int, Lane]]] = {}
-        """Rows with other edits, site by site."""
+        self._others: dict[Tap, list[tuple[int, Lane]]] = {}
+        """Rows with other edits, tap by tap."""
         self._n_passing = 0
         """Rows of the pass under way; 0 between passes, where the hooks do nothing."""
         self._lines: WrittenTokens | None = None
         """Those that hold in the pass under way."""
-        self._single: dict[Site, list[tuple[int, Lane]]] = {}
-        """Site → rows that are edited one by one in the pass under way."""
+        self._single: dict[Tap, list[tuple[int, Lane]]] = {}
+        """Tap → rows that are edited one by one in the pass under way."""
 
     def join(self, lanes: Sequence[Lane]) -> Float[Tensor, "row d_vocab"]:
         """Read the prompts of rows; return the logits (row, d_vocab) of their first new tokens.
@@ -108,7 +109,7 @@ class RunningBatch:
         if not self.lanes:
             self._take_hooks_off()
             self._cache.clear()
-            self._hooks.enter_context(eval_mode(self._network.module))
+            self._mode.enter_context(eval_mode(self._network.module))
         batch = build_batch(self._network, [lane.row for lane in lanes])
         cache = Cache(layers=[_layer() for _ in range(self._network.n_blocks)])
         for lane, start in zip(lanes, batch.starts, strict=True):
@@ -116,8 +117,8 @@ class RunningBatch:
             valid = columns >= 0
             lane.clock.set(columns.clamp(min=0), valid, (columns.clamp(min=0), valid))
             lane.n_read = len(lane.row)
-        self._hook({site for lane in lanes for site in lane.program.sites})
-        self._lines, self._single = None, _by_site(lanes, [lane.program.sites for lane in lanes])
+        self._hook({tap for lane in lanes for tap in lane.program.taps})
+        self._lines, self._single = None, _by_tap(lanes, [lane.program.taps for lane in lanes])
         logits = self._run(len(lanes), batch.arguments(self._network), cache)
         for lane in lanes:  # what could not be computed for a written token is found before others depend on it
             _guarded(lane, partial(self._try_lines, lane))
@@ -143,7 +144,7 @@ class RunningBatch:
             arguments["position_ids"] = places
         if self._written is None:
             self._written = self._lines_of(self.lanes)
-            self._others = _by_site(self.lanes, [lane.program.other_sites for lane in self.lanes])
+            self._others = _by_tap(self.lanes, [lane.program.other_taps for lane in self.lanes])
         self._set_clocks(mask, places)
         self._written.prepare([lane.n_read for lane in self.lanes])
         self._lines, self._single = self._written, self._others
@@ -171,6 +172,7 @@ class RunningBatch:
         self._take_hooks_off()
 
     def _take_hooks_off(self) -> None:
+        self._mode.close()
         self._hooks.close()
         self._hooked.clear()
 
@@ -197,15 +199,17 @@ class RunningBatch:
             self._n_passing = 0
         return logits[:, -1]
 
-    def _hook(self, sites: set[Site]) -> None:
-        """See that every site has its hook; a site that lost its last edit keeps it until the batch is empty."""
-        for site in sorted(sites - self._hooked, key=str):
-            where = tap(self._network, site)
-            if site.kind == "pattern":
-                attach_mask(self._hooks, self._network.module, where.module, partial(self._cut, site))
+    def _hook(self, taps: set[Tap]) -> None:
+        """See that every tap has its hook; one that lost its last edit keeps it until the batch is empty."""
+        if taps <= self._hooked:
+            return
+        self._hooks.close()
+        self._hooked |= taps
+        for tap in in_order(self._hooked):
+            if tap.side == "weights":
+                attach_mask(self._hooks, self._network.module, tap.module, partial(self._cut, tap))
             else:
-                attach(self._hooks, self._network.module, where, partial(self._visit, site, where.side == "shared"))
-            self._hooked.add(site)
+                attach(self._hooks, self._network.module, tap, partial(self._visit, tap))
 
     def _lines_of(self, lanes: Sequence[Lane]) -> WrittenTokens:
         return WrittenTokens([lane.program.lines(0) for lane in lanes], self._network.dtype, self._network.device)
@@ -219,26 +223,26 @@ class RunningBatch:
             self._written.settle()
         self._written = self._lines = None
 
-    def _visit(self, site: Site, in_place: bool, tensor: Tensor) -> Tensor | None:
+    def _visit(self, tap: Tap, tensor: Tensor) -> Tensor | None:
         if not self._n_passing:
             return None
         new = tensor
-        if self._lines is not None and site in self._lines.sites:
-            new = self._lines.change(site, tensor)
+        if self._lines is not None and tap in self._lines.taps:
+            new = self._lines.change(tap, tensor)
         n = tensor.shape[0] // self._n_passing  # some families flatten rows and columns
-        for row, lane in self._single.get(site, ()):
+        for row, lane in self._single.get(tap, ()):
             own = slice(row * n, (row + 1) * n)
-            changed = _guarded(lane, partial(lane.program.visit, site, new[own], clock=lane.clock))
+            changed = _guarded(lane, partial(lane.program.visit, tap, new[own], clock=lane.clock))
             if changed is not None:
                 new = new.clone() if new is tensor else new
                 new[own] = changed
-        return None if in_place or new is tensor else new
+        return None if tap.side == "shared" or new is tensor else new
 
-    def _cut(self, site: Site, mask: Tensor) -> Tensor | None:
+    def _cut(self, tap: Tap, mask: Tensor) -> Tensor | None:
         rows: dict[int, Tensor] = {}
-        for row, lane in self._single.get(site, ()) if self._n_passing else ():
+        for row, lane in self._single.get(tap, ()) if self._n_passing else ():
             own = mask[row : row + 1] if mask.shape[0] > 1 else mask
-            changed = _guarded(lane, partial(lane.program.cut, site, own, clock=lane.clock))
+            changed = _guarded(lane, partial(lane.program.cut, tap, own, clock=lane.clock))
             if changed is not None:
                 rows[row] = changed
         if not rows:
@@ -252,12 +256,12 @@ class RunningBatch:
         return whole
 
 
-def _by_site(lanes: Sequence[Lane], sites: Sequence[Sequence[Site]]) -> dict[Site, list[tuple[int, Lane]]]:
-    """Return site → the rows that have it, with their numbers."""
-    found: dict[Site, list[tuple[int, Lane]]] = {}
-    for row, (lane, own) in enumerate(zip(lanes, sites, strict=True)):
-        for site in own:
-            found.setdefault(site, []).append((row, lane))
+def _by_tap(lanes: Sequence[Lane], taps: Sequence[Sequence[Tap]]) -> dict[Tap, list[tuple[int, Lane]]]:
+    """Return tap → the rows that have it, with their numbers."""
+    found: dict[Tap, list[tuple[int, Lane]]] = {}
+    for row, (lane, own) in enumerate(zip(lanes, taps, strict=True)):
+        for tap in own:
+            found.setdefault(tap, []).append((row, lane))
     return found
 
 

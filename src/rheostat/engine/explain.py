@@ -59,7 +59,7 @@ def explain_sweep(
     Raises:
         SiteNotFound, PositionNotFound, EditNotUsable, EditNotApplied: the message names the cell.
     """
-    rows = [network.row(prompt) for prompt in as_prompts(prompts)]
+    rows = [network.row(prompt) for prompt in as_prompts(prompts, network)]
     asked = positions_in(rows, logits_at)
     listed, bound = prepare(network, rows, cells, max_token_rows)
     division = divide(network, rows, bound, asked, max_token_rows=max_token_rows, shared=False)

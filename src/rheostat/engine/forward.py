@@ -10,13 +10,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from rheostat.base.errors import BadArgument, SiteNotOffered
+from rheostat.base.errors import BadArgument, EditNotUsable, SiteNotOffered
 from rheostat.capture.activations import Activations
 from rheostat.edit.edit import Edit
 from rheostat.edit.plan import Plan, PlanLike, as_plan
 from rheostat.edit.source import FromPrompt
 from rheostat.engine.batch import Batch, PaddingSide, as_prompts, build_batch
-from rheostat.engine.binding import ReadPrompt
+from rheostat.engine.binding import ReadPrompt, token_grid
 from rheostat.engine.clock import Clock
 from rheostat.engine.program import Program
 from rheostat.engine.receipt import Receipt
@@ -89,7 +89,7 @@ def run(
         SiteNotFound, PositionNotFound, EditNotUsable: before anything is registered on the module.
         EditNotApplied: an edit reached no token.
     """
-    rows = [network.row(prompt) for prompt in as_prompts(prompts)]
+    rows = [network.row(prompt) for prompt in as_prompts(prompts, network)]
     program = bind(network, rows, edits, plans)
     batch = build_batch(network, rows, padding_side=padding_side)
     sites = resolve(network, capture) if capture else ()
@@ -169,7 +169,7 @@ def capture(
         SiteNotFound, PositionNotFound, EditNotUsable: before anything is registered on the module.
         EditNotApplied: an edit lies after the last site, so it reached no token.
     """
-    rows = [network.row(prompt) for prompt in as_prompts(prompts)]
+    rows = [network.row(prompt) for prompt in as_prompts(prompts, network)]
     program = bind(network, rows, edits, plans)
     batch = build_batch(network, rows, padding_side=padding_side)
     reader = Reader(network, resolve(network, sites), batch, positions_in(rows, positions))
@@ -194,12 +194,31 @@ def bind(
     generating: bool = False,
 ) -> Program:
     """Resolve everything in the plans, before any hook exists."""
+    bound = as_plans(edits, plans, None if rows is None else len(rows))
+    return Program(network, bound, rows, prompt_reader(network), generating=generating)
+
+
+def as_plans(edits: PlanLike, plans: Sequence[PlanLike] | None, n_rows: int | None) -> list[Plan]:
+    """Return one plan for all rows, or one per row.
+
+    Args:
+        edits: one for all.
+        plans: one per row, instead of `edits`.
+        n_rows: how many there are; None: not known beforehand.
+
+    Raises:
+        BadArgument: both are given, or `plans` is no list.
+        EditNotUsable: there are not as many plans as rows.
+    """
     if edits is not None and plans is not None:
         raise BadArgument("edits is one plan for all rows, plans one per row; give one of the two.")
     if isinstance(plans, Plan | Edit):
         raise BadArgument("plans is a list with one plan per row; one plan for all rows is edits=….")
-    bound = [as_plan(edits)] if plans is None else [as_plan(plan) for plan in plans]
-    return Program(network, bound, rows, prompt_reader(network), generating=generating)
+    if plans is None:
+        return [as_plan(edits)]
+    if n_rows is not None and len(plans) != n_rows:
+        raise EditNotUsable(f"{len(plans)} plans for {n_rows} prompts. Give one per prompt; one for all is edits=….")
+    return [as_plan(plan) for plan in plans]
 
 
 def prompt_reader(network: Network) -> ReadPrompt:
@@ -268,11 +287,9 @@ class Reader:
         if site.kind == "pattern":
             return _own_pattern(tensor, self._batch, self._positions)
         columns = self._batch.input_ids.shape
-        if site.kind == "module" and tensor.shape[:2] != columns:
-            if tensor.shape[0] != columns.numel():
-                raise SiteNotOffered(f"{site} holds {tuple(tensor.shape)} for {tuple(columns)} tokens: not one each.")
-            tensor = tensor.view(*columns, *tensor.shape[1:])  # some modules see rows and columns flattened
-        elif site.kind not in ("module", "logits"):
+        if site.kind == "module":
+            tensor = token_grid(tensor, site, columns)
+        elif site.kind != "logits":
             tensor = tensor.reshape(*columns, *self._network.body.shape(site.kind))
         return tensor.clone() if self._all else tensor[self._rows.to(tensor.device), self._columns.to(tensor.device)]
 

@@ -91,7 +91,7 @@ def generate(
         SiteNotFound, PositionNotFound, EditNotUsable, PromptTooLong: before anything is registered on the module.
         EditNotApplied: an edit reached no token; where a watch ended texts, that may be why.
     """
-    rows = [network.row(prompt) for prompt in as_prompts(prompts)]
+    rows = [network.row(prompt) for prompt in as_prompts(prompts, network)]
     network.check_length(max(map(len, rows)), generated=_at_least_one(max_new_tokens))
     network.check_together([len(row) for row in rows], generated=max_new_tokens)
     program = bind(network, rows, edits, plans, generating=max_new_tokens > 1)
@@ -177,7 +177,7 @@ class KeyedGumbel:
 
 
 def _key(*parts: int) -> int:
-    """Mix integers into one 63-bit seed (FNV-1a over their bytes)."""
+    """Mix integers into one 63-bit seed (FNV-1a over their bytes), whose low 32 bits torch's generator reads."""
     value = 0xCBF29CE484222325
     for part in parts:
         for byte in int(part).to_bytes(16, "little", signed=True):

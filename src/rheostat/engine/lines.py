@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rheostat.edit.edit import Edit
 from rheostat.engine.receipt import Tally
+from rheostat.models.anatomy import Tap
 from rheostat.sites.site import Site
 
 Line = tuple[float, Tensor | None]
@@ -28,6 +29,8 @@ class Step:
 
     edit: Edit
     site: Site
+    tap: Tap
+    """Where the site is; sites of two names may lie at one tap."""
     value: Tensor | None
     """(row or 1, pos or 1, …site)"""
     members: tuple[int, ...] | None
@@ -61,8 +64,9 @@ class RowEdit:
     row: int
     """The prompt's number in its own run."""
     place: int
-    """How many other edits the row carries at these sites before it."""
+    """How many other edits the row carries at these taps before it."""
     sites: tuple[Site, ...]
+    taps: tuple[Tap, ...]
     shape: tuple[int, ...]
     """Of one token's activation."""
     values: Tensor | None
@@ -102,16 +106,16 @@ class RowEdit:
         self.sums = None
 
 
-def row_edits(row: int, prompt_length: int, steps_by_site: Sequence[Sequence[Step]]) -> list[RowEdit]:
+def row_edits(row: int, prompt_length: int, steps_by_tap: Sequence[Sequence[Step]]) -> list[RowEdit]:
     """Return what a row carries, equal edits at sites of one shape together.
 
     Args:
         row: its number in its run.
         prompt_length: tokens of its prompt.
-        steps_by_site: in the order of application.
+        steps_by_tap: in the order of application.
     """
     alike: dict[tuple[int, int, tuple[int, ...]], list[Step]] = {}
-    for steps in steps_by_site:
+    for steps in steps_by_tap:
         for place, step in enumerate(step for step in steps if step.carried_by(row)):
             assert step.shape is not None
             alike.setdefault((id(step.edit), place, step.shape), []).append(step)
@@ -121,6 +125,7 @@ def row_edits(row: int, prompt_length: int, steps_by_site: Sequence[Sequence[Ste
             row=row,
             place=place,
             sites=tuple(step.site for step in steps),
+            taps=tuple(step.tap for step in steps),
             shape=shape,
             values=_stacked([step.value_of(row) for step in steps]),
             prompt_length=prompt_length,
@@ -143,13 +148,13 @@ class _Entry:
     row: int
     """In the pass."""
     index: slice | Tensor
-    """Its sites among the sheet's."""
+    """Its taps among the sheet's."""
     line: Line | None = None
     """What the sheet holds for it now."""
 
 
 class Sheet:
-    """What the edits of one place in their rows' orders do to one token per row, at all sites of one shape.
+    """What the edits of one place in their rows' orders do to one token per row, at all taps of one shape.
 
     Args:
         edits: with the row of the pass that each belongs to.
@@ -161,13 +166,13 @@ class Sheet:
     def __init__(
         self, edits: Sequence[tuple[int, RowEdit]], n_rows: int, dtype: torch.dtype, device: torch.device
     ) -> None:
-        self.sites = tuple(dict.fromkeys(site for _, edit in edits for site in edit.sites))
-        place = {site: number for number, site in enumerate(self.sites)}
+        self.taps = tuple(dict.fromkeys(tap for _, edit in edits for tap in edit.taps))
+        place = {tap: number for number, tap in enumerate(self.taps)}
         self._entries = [
             _Entry(
                 edit,
                 row,
-                slice(None) if edit.sites == self.sites else torch.tensor([place[site] for site in edit.sites]),
+                slice(None) if edit.taps == self.taps else torch.tensor([place[tap] for tap in edit.taps]),
             )
             for row, edit in edits
         ]
@@ -177,12 +182,12 @@ class Sheet:
         self._factor: Tensor | None = None
         self._shifts: tuple[Tensor, ...] = ()
         self._factors: tuple[Tensor, ...] = ()
-        self._met: list[Tensor | None] = [None] * len(self.sites)
-        """Per site, the activations that its edits met in the pass."""
-        self._sums = torch.zeros(4, len(self.sites), n_rows, dtype=torch.float64, device=device)
-        """(4, site, row) tokens, lengths of changes, relative ones, and zero activations since the last settling."""
-        self._active = torch.zeros(len(self.sites), n_rows, dtype=torch.float64, device=device)
-        """(site, row) 1 where the token of the next pass is edited."""
+        self._met: list[Tensor | None] = [None] * len(self.taps)
+        """Per tap, the activations that its edits met in the pass."""
+        self._sums = torch.zeros(4, len(self.taps), n_rows, dtype=torch.float64, device=device)
+        """(4, tap, row) tokens, lengths of changes, relative ones, and zero activations since the last settling."""
+        self._active = torch.zeros(len(self.taps), n_rows, dtype=torch.float64, device=device)
+        """(tap, row) 1 where the token of the next pass is edited."""
 
     def prepare(self, positions: Sequence[int | None]) -> None:
         """Compute what the next pass needs.
@@ -204,7 +209,7 @@ class Sheet:
             self._factors = () if self._factor is None else self._factor.to(self._device).unbind()
 
     def change(self, number: int, tensor: Tensor) -> Tensor:
-        """Return a site's tensor under the edits; itself where nothing changes."""
+        """Return a tap's tensor under the edits; itself where nothing changes."""
         self._met[number] = tensor
         if self._factors:
             tensor = (tensor.reshape(self._n_rows, -1) * self._factors[number]).to(tensor.dtype).view(tensor.shape)
@@ -217,7 +222,7 @@ class Sheet:
         met = [number for number, one in enumerate(self._met) if one is not None]
         if not met:
             return
-        some = slice(None) if len(met) == len(self.sites) else torch.tensor(met, device=self._device)
+        some = slice(None) if len(met) == len(self.taps) else torch.tensor(met, device=self._device)
         active = self._active[some]
         self._sums[0, some] += active
         if self._shifts or self._factors:
@@ -228,7 +233,7 @@ class Sheet:
             changes = torch.linalg.vector_norm(new - old, dim=-1).double()
             relative = (changes / lengths).nan_to_num(0, posinf=0)
             self._sums[1:, some] += torch.stack([changes, relative, (lengths == 0).double()]) * active
-        self._met = [None] * len(self.sites)
+        self._met = [None] * len(self.taps)
 
     def settle(self) -> None:
         """Hand what was counted to the edits."""
@@ -249,7 +254,7 @@ class Sheet:
             inside = inside.view(-1)
         if shift is not None or self._shift is not None:
             if self._shift is None:
-                self._shift = torch.zeros(len(self.sites), self._n_rows, prod(self._shape), dtype=self._dtype)
+                self._shift = torch.zeros(len(self.taps), self._n_rows, prod(self._shape), dtype=self._dtype)
             own = torch.zeros(()) if shift is None else shift.reshape(n, -1).cpu()
             own = own if inside is None or shift is None else torch.where(inside, own, 0)
             self._shift[entry.index, entry.row] = own.to(self._dtype)
@@ -260,7 +265,7 @@ class Sheet:
         wide = torch.float32 if self._dtype.itemsize < 4 else self._dtype
         width = prod(self._shape) if inside is not None else 1
         if self._factor is None:
-            self._factor = torch.ones(len(self.sites), self._n_rows, width, dtype=wide)
+            self._factor = torch.ones(len(self.taps), self._n_rows, width, dtype=wide)
         elif self._factor.shape[-1] < width:
             self._factor = self._factor.expand(-1, -1, width).clone()
         own = torch.tensor(factor, dtype=wide)
@@ -283,14 +288,14 @@ class WrittenTokens:
                 alike.setdefault((edit.shape, edit.place), []).append((row, edit))
         ordered = [alike[key] for key in sorted(alike, key=lambda key: key[1])]
         self._sheets = [Sheet(edits, len(rows), dtype, device) for edits in ordered]
-        self._at: dict[Site, list[tuple[Sheet, int]]] = {}
+        self._at: dict[Tap, list[tuple[Sheet, int]]] = {}
         for sheet in self._sheets:
-            for number, site in enumerate(sheet.sites):
-                self._at.setdefault(site, []).append((sheet, number))
+            for number, tap in enumerate(sheet.taps):
+                self._at.setdefault(tap, []).append((sheet, number))
 
     @property
-    def sites(self) -> Mapping[Site, object]:
-        """The sites that are edited."""
+    def taps(self) -> Mapping[Tap, object]:
+        """Where edits are."""
         return self._at
 
     def prepare(self, positions: Sequence[int | None]) -> None:
@@ -299,9 +304,9 @@ class WrittenTokens:
             sheet.count()
             sheet.prepare(positions)
 
-    def change(self, site: Site, tensor: Tensor) -> Tensor:
-        """Return a site's tensor under the edits; itself where nothing changes."""
-        for sheet, number in self._at[site]:
+    def change(self, tap: Tap, tensor: Tensor) -> Tensor:
+        """Return a tap's tensor under the edits; itself where nothing changes."""
+        for sheet, number in self._at[tap]:
             tensor = sheet.change(number, tensor)
         return tensor
 

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from rheostat.base.errors import EditNotUsable, SiteNotOffered
 from rheostat.capture.activations import Activations
-from rheostat.edit.plan import PlanLike, as_plan
+from rheostat.edit.plan import PlanLike
 from rheostat.edit.source import FromPrompt
 from rheostat.engine.clock import Clock
-from rheostat.engine.forward import passing
+from rheostat.engine.forward import as_plans, passing
 from rheostat.engine.program import Program
 from rheostat.engine.receipt import Receipt
 from rheostat.engine.taps import attach
@@ -47,7 +47,7 @@ def run_plain(
         SiteNotFound, EditNotUsable: before anything is registered on the module.
         EditNotApplied: an edit was not reached.
     """
-    bound = [as_plan(edits)] if plans is None else [as_plan(plan) for plan in plans]
+    bound = as_plans(edits, plans, len(inputs))
     rows = [Row((0,)) for _ in range(inputs.shape[0])]
     program = Program(network, bound, rows, _no_prompts)
     sites = resolve(network, capture) if capture else ()

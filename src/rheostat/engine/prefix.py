@@ -9,7 +9,7 @@ from itertools import takewhile
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers.cache_utils import Cache, DynamicLayer
 
 from rheostat.base.errors import BadArgument
@@ -41,6 +41,8 @@ class CleanRun:
     """(pos, …site) at further sites."""
     layers: tuple[tuple[Tensor, Tensor], ...]
     """Keys and values (1, head, pos, d_head) of each block."""
+    module: nn.Module = field(repr=False)
+    """What computed it."""
     base: Plan = NO_EDITS
     """The edits that it carries."""
     before: dict[Site, Tensor] = field(default_factory=dict)
@@ -138,7 +140,7 @@ def share_runs(
     Raises:
         SiteNotFound, PositionNotFound, EditNotUsable, EditNotApplied: the base cannot be carried.
     """
-    rows = [network.row(prompt) for prompt in as_prompts(prompts)]
+    rows = [network.row(prompt) for prompt in as_prompts(prompts, network)]
     asked = positions_in(rows, logits_at)
     found = resolve(network, sites) if sites else ()
     runs: dict[int, CleanRun] = {}
@@ -215,6 +217,7 @@ def run_clean(
             borders=tuple(read[site][index] for site in residual),
             sites={site: read[site][index] for site in others},
             layers=tuple((keys[index : index + 1], values[index : index + 1]) for keys, values in held),
+            module=network.module,
             base=base,
             before={site: before[site][index] for site in unedited.sites},
         )

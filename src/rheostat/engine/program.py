@@ -32,11 +32,13 @@ from rheostat.engine.clock import Clock
 from rheostat.engine.lines import RowEdit, Step, WrittenTokens, row_edits
 from rheostat.engine.mask import Cut, cut_out, first_blind, visible
 from rheostat.engine.receipt import Receipt, Tally, close
-from rheostat.engine.taps import attach, attach_clock, attach_mask
+from rheostat.engine.taps import attach, attach_clock, attach_mask, in_order
+from rheostat.models.anatomy import Tap
 from rheostat.models.network import Network
 from rheostat.models.tokens import Row
 from rheostat.sites.positions import Positions
-from rheostat.sites.site import Site, tap
+from rheostat.sites.site import Site
+from rheostat.sites.site import tap as tap_of
 
 
 class Program:
@@ -65,21 +67,18 @@ class Program:
         self._n_rows = len(plans) if len(plans) > 1 or rows is None else len(rows)
         self._tables: dict[tuple[Positions, tuple[int, ...] | None], Tensor] = {}
         self._table_lengths: Tensor | None = None
-        if rows is not None and len(plans) not in (1, len(rows)):
-            raise EditNotUsable(
-                f"{len(plans)} plans for {len(rows)} prompts. Give one plan for all, or one per prompt."
-            )
         placed = self._place(plans)
         values = Values(network, placed, read_prompt)
         self._steps = [self._bind(edit, site, members, values) for edit, site, members in placed]
-        self._at: dict[Site, list[Step]] = {}
-        for step in self._steps:
-            self._at.setdefault(step.site, []).append(step)
-        self.sites = tuple(self._at)
+        self._at: dict[Tap, list[Step]] = {}
+        for step in self._steps:  # two sites may name one tensor: it gets one hook, in which each row's order is kept
+            self._at.setdefault(step.tap, []).append(step)
+        self.sites = tuple(dict.fromkeys(step.site for step in self._steps))
+        self.taps = in_order(self._at)
         self._rows_edits: list[list[RowEdit]] | None = None
 
     def attach(self, stack: ExitStack, clock: Clock) -> None:
-        """Register one hook per edited site, until the stack closes.
+        """Register one hook per edited tensor, until the stack closes.
 
         The clock must hear of a pass first. Where each row has one written token, lines go the fast way.
         """
@@ -93,32 +92,31 @@ class Program:
             if positions is not None:
                 written.prepare(positions)
 
-        def visit(site: Site, tensor: Tensor) -> Tensor | None:
-            if fast and site in written.sites:
-                new = written.change(site, tensor)
+        def visit(tap: Tap, tensor: Tensor) -> Tensor | None:
+            if fast and tap in written.taps:
+                new = written.change(tap, tensor)
                 return None if new is tensor else new
-            return self.visit(site, tensor, clock=clock)
+            return self.visit(tap, tensor, clock=clock)
 
-        if written.sites:
+        if written.taps:
             attach_clock(stack, self._network.module, begin)
             stack.callback(written.settle)
-        for site in self.sites:
-            where = tap(self._network, site)
-            if site.kind == "pattern":
-                attach_mask(stack, self._network.module, where.module, partial(self.cut, site, clock=clock))
+        for tap in self.taps:
+            if tap.side == "weights":
+                attach_mask(stack, self._network.module, tap.module, partial(self.cut, tap, clock=clock))
             else:
-                attach(stack, self._network.module, where, partial(visit, site))
+                attach(stack, self._network.module, tap, partial(visit, tap))
 
     def lines(self, row: int) -> list[RowEdit]:
-        """Return the edits of a row at the sites where all its edits of written tokens are lines."""
+        """Return the edits of a row at the taps where all edits of written tokens are lines."""
         if self._rows_edits is None:
             self._rows_edits = self._find_lines()
         return self._rows_edits[row]
 
     @property
-    def other_sites(self) -> tuple[Site, ...]:
-        """The sites where `lines` leaves edits out."""
-        return tuple(site for site in self.sites if not all(self._is_line(step) for step in self._at[site]))
+    def other_taps(self) -> tuple[Tap, ...]:
+        """The taps where `lines` leaves edits out."""
+        return tuple(tap for tap in self.taps if not all(self._is_line(step) for step in self._at[tap]))
 
     def _written_tokens(self) -> WrittenTokens:
         rows = [] if self._rows is None else [self.lines(row) for row in range(self._n_rows)]
@@ -126,22 +124,21 @@ class Program:
 
     def _find_lines(self) -> list[list[RowEdit]]:
         assert self._rows is not None
-        fitting = [site for site in self.sites if all(self._is_line(step) for step in self._at[site])]
-        return [row_edits(row, len(self._rows[row]), [self._at[s] for s in fitting]) for row in range(self._n_rows)]
+        fitting = [steps for steps in self._at.values() if all(map(self._is_line, steps))]
+        return [row_edits(row, len(self._rows[row]), fitting) for row in range(self._n_rows)]
 
     def _is_line(self, step: Step) -> bool:
-        site = step.site
-        if site.kind in ("pattern", "module") or tap(self._network, site).side == "shared" or not step.edit.is_line:
+        if step.site.kind in ("pattern", "module") or step.tap.side == "shared" or not step.edit.is_line:
             return False
         return step.value is None or step.value.shape[1] == 1
 
-    def visit(self, site: Site, tensor: Tensor, *, clock: Clock) -> Tensor | None:
-        """Return a site's tensor under its edits; None where it is unchanged, or was changed in place."""
-        return self._visit(tensor, self._at[site], clock, in_place=tap(self._network, site).side == "shared")
+    def visit(self, tap: Tap, tensor: Tensor, *, clock: Clock) -> Tensor | None:
+        """Return a tap's tensor under its edits; None where it is unchanged, or was changed in place."""
+        return self._visit(tensor, self._at[tap], clock, in_place=tap.side == "shared")
 
-    def cut(self, site: Site, mask: Tensor, *, clock: Clock) -> Tensor | None:
+    def cut(self, tap: Tap, mask: Tensor, *, clock: Clock) -> Tensor | None:
         """Return the attention mask of a block without the edges that are cut there; None where it is unchanged."""
-        return self._cut(mask, self._at[site], clock)
+        return self._cut(mask, self._at[tap], clock)
 
     def receipt(self) -> Receipt:
         """Say what happened.
@@ -182,7 +179,7 @@ class Program:
         if value is not None and value.shape[0] not in (1, self._n_rows) and self._rows is not None:
             raise EditNotUsable(f"{edit}: its value has {value.shape[0]} rows, the run has {self._n_rows}.")
         label = str(replace(edit, site=str(site)))
-        return Step(edit, site, value, members, shape, Tally(label, str(site)))
+        return Step(edit, site, tap_of(self._network, site), value, members, shape, Tally(label, str(site)))
 
     def _check_counts(self, edit: Edit, site: Site, members: tuple[int, ...] | None, value: Tensor | None) -> None:
         assert self._rows is not None
@@ -191,9 +188,9 @@ class Program:
 
     def _visit(self, tensor: Tensor, steps: list[Step], clock: Clock, *, in_place: bool) -> Tensor | None:
         columns = clock.positions.shape
-        grid = as_grid(tensor, steps[0].site, columns, self._network)
-        ours, changed = in_place, False  # a tensor of the network's is copied before the first write, and only then
+        now, ours, changed = tensor, in_place, False  # the network's is copied before the first write, and only then
         for step in steps:
+            grid = as_grid(now, step.site, columns, self._network)
             new = self._fire(step, grid, clock, ours=ours)
             if new is None:
                 continue
@@ -201,8 +198,8 @@ class Program:
             if in_place and new is not grid:
                 grid.copy_(new)
             else:
-                grid, ours = new, in_place or not self._whole(step, clock)
-        return grid.reshape(tensor.shape) if changed and not in_place else None
+                now, ours = new.reshape(tensor.shape), in_place or not self._whole(step, clock)
+        return now if changed and not in_place else None
 
     def _whole(self, step: Step, clock: Clock) -> bool:
         """Tell whether an edit means every token of every row, and does the same to each."""
@@ -242,7 +239,7 @@ class Program:
             new = change_faded(step.edit, step.site, old, value, tokens, written)
         step.tally.add(rows, old, new)
         if whole:
-            return new.reshape(grid.shape)
+            return (new.clone() if _share(new, value) else new).reshape(grid.shape)  # the network may write to it
         grid = grid if ours else grid.clone()
         grid[batch_index, column] = new
         return grid
@@ -344,3 +341,8 @@ class Program:
                 table[row, n:] = 0 if where.reaches_generated else -1
             self._tables[where, members] = table.to(clock.positions.device)
         return self._tables[where, members]
+
+
+def _share(new: Tensor, value: Tensor | None) -> bool:
+    """Tell whether an edit returned its value itself, as `Replace` does."""
+    return value is not None and new.untyped_storage().data_ptr() == value.untyped_storage().data_ptr()

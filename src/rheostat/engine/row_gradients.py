@@ -55,7 +55,7 @@ def row_gradients(
     for site in found:
         if site.kind in ("module", "pattern", "logits"):
             raise SiteNotOffered(f"{site} has no gradient of several prompts here. Name another site.")
-    rows = [network.row(prompt) for prompt in as_prompts(prompts)]
+    rows = [network.row(prompt) for prompt in as_prompts(prompts, network)]
     if not len(rows) == len(of) == len(logits_at) == len(positions):
         raise BadArgument(f"{len(rows)} prompts need as many numbers, logits_at and positions.")
     batch = build_batch(network, rows)

@@ -58,7 +58,7 @@ def explain_capture(
         SiteNotFound, PositionNotFound
     """
     found = resolve(network, sites)
-    rows = [network.row(prompt) for prompt in as_prompts(prompts)]
+    rows = [network.row(prompt) for prompt in as_prompts(prompts, network)]
     where = Positions.parse(positions)
     counts = [len(where.in_prompt(row)) for row in rows]
     if any(site.kind in ("module", "pattern") for site in found):
@@ -89,7 +89,7 @@ def capture_batches(
     """Yield the activations of consecutive batches of prompts."""
     if batch_size < 1:
         raise BadArgument(f"batch_size={batch_size}: at least 1.")
-    listed = as_prompts(prompts)
+    listed = as_prompts(prompts, network)
     for first in range(0, len(listed), batch_size):
         yield capture(network, listed[first : first + batch_size], sites, positions=positions)
 
@@ -111,7 +111,7 @@ def capture_to_file(
     """
     cost = explain_capture(network, prompts, sites, positions=positions)
     where = Positions.parse(positions)
-    held = [where.in_prompt(network.row(prompt)) for prompt in as_prompts(prompts)]
+    held = [where.in_prompt(network.row(prompt)) for prompt in as_prompts(prompts, network)]
     metadata = activations_metadata(cost.axes, held, network.name)
     first = 0
     with row_writer(output_path(Path(path), overwrite=overwrite), cost.shapes, network.dtype, metadata) as writer:

@@ -67,9 +67,9 @@ def sweep_logits(
 
     Raises:
         SiteNotFound, PositionNotFound, EditNotUsable, EditNotApplied: before anything runs; the message names the cell.
-        BadArgument: `shared` is of other prompts, positions, sites or another base.
+        BadArgument: `shared` is of another network, of other prompts, positions, sites or another base.
     """
-    listed, asked = as_cells(cells), as_prompts(prompts)
+    listed, asked = as_cells(cells), as_prompts(prompts, network)
     filled: Tensor | None = None
     n_positions = max(map(len, positions_in([network.row(prompt) for prompt in asked], logits_at)))
     chunks = sweep_chunks(network, asked, listed, logits_at=logits_at, max_token_rows=max_token_rows, shared=shared)
@@ -92,7 +92,7 @@ def sweep_chunks(
     shared: Sequence[CleanRun] | None = None,
 ) -> Iterator[Chunk]:
     """Yield the logits of every cell on every prompt, pass by pass; arguments and errors as in `sweep_logits`."""
-    rows = [network.row(prompt) for prompt in as_prompts(prompts)]
+    rows = [network.row(prompt) for prompt in as_prompts(prompts, network)]
     asked = positions_in(rows, logits_at)
     return sweep_rows(network, rows, cells, asked, max_token_rows=max_token_rows, shared=shared)
 
@@ -110,7 +110,7 @@ def sweep_rows(
     listed, bound = prepare(network, rows, cells, max_token_rows)
     division = divide(network, rows, bound, asked, max_token_rows=max_token_rows, shared=shared is not None)
     if shared is not None:
-        _check_shared(shared, rows, asked, division.bases)
+        _check_shared(network, shared, rows, asked, division.bases)
     return _chunks(network, rows, asked, listed, division, max_token_rows, shared)
 
 
@@ -176,6 +176,7 @@ def _sites(members: Sequence[BoundCell]) -> list[Site]:
 
 
 def _check_shared(
+    network: Network,
     shared: Sequence[CleanRun],
     rows: Sequence[Row],
     asked: Sequence[tuple[int, ...]],
@@ -183,6 +184,8 @@ def _check_shared(
 ) -> None:
     if [(run.row.ids, run.asked) for run in shared] != [(row.ids, one) for row, one in zip(rows, asked, strict=True)]:
         raise BadArgument("shared holds the runs of other prompts, or other positions. Give theirs, in order.")
+    if any(run.module is not network.module for run in shared):
+        raise BadArgument(f"shared holds runs of another network than {network.name}. Give share_runs of this one.")
     bases = {clean.base.fingerprint() for clean in shared}
     for members in branching:
         if bases != {members[0].base}:
@@ -190,8 +193,14 @@ def _check_shared(
             raise BadArgument(
                 f"cell {index} has another base than the shared runs. Give share_runs(…, base=…) its base."
             )
-        for clean in shared:
+        for clean, row in zip(shared, rows, strict=True):
             clean.check(_sites(members))
+            named = next((cell.index for cell in members if cell.names_text), None)
+            if named is not None and clean.row != row:
+                raise BadArgument(
+                    f"cell {named} names a part of a text, and shared holds the run of another text with the same "
+                    f"tokens: {clean.row.shown!r}. Give share_runs the texts themselves."
+                )
 
 
 def _leaving(

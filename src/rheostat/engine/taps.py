@@ -1,6 +1,6 @@
 """Read and write the tensor at a tap. Every hook of rheostat is registered here, and removed by a stack."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -15,6 +15,15 @@ Visit = Callable[[Tensor], Tensor | None]
 
 VisitMask = Callable[[Tensor], Tensor | None]
 """Sees the mask (row or 1, head or 1, query, key) of an attention module; returns one to put in its place, or None."""
+
+
+def in_order(taps: Iterable[Tap]) -> tuple[Tap, ...]:
+    """Return taps in the order in which edits are registered: those that are `shared` first.
+
+    What the skip path reads is changed in place before the module's own input is replaced: the replacement never
+    reaches that path.
+    """
+    return tuple(sorted(taps, key=lambda one: one.side != "shared"))
 
 
 def attach(stack: ExitStack, module: nn.Module, tap: Tap, visit: Visit) -> None:

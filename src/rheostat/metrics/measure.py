@@ -61,7 +61,7 @@ def measure(
         BadArgument: the run has another number of rows than there are prompts, or `clean` is missing.
         NotOneToken, AmbiguousPosition: as `Metric.bind` says.
     """
-    rows = [network.row(prompt) for prompt in as_prompts(prompts)]
+    rows = [network.row(prompt) for prompt in as_prompts(prompts, network)]
     bound = metric.bind(network, rows)
     for one in (output, clean):
         if one is not None and len(one.positions) != len(rows):

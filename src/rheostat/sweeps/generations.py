@@ -83,7 +83,7 @@ def sweep_generations(
         NeedsTokenizer: there are metrics, but the model has no tokenizer, so there is no text.
         FileNotUsable: the store cannot be read or written.
     """
-    listed, asked, functions = as_cells(cells), as_prompts(prompts), dict(metrics or {})
+    listed, asked, functions = as_cells(cells), as_prompts(prompts, network), dict(metrics or {})
     _check_names(listed, functions)
     if draws < 1 or (draws > 1 and temperature is None):
         raise BadArgument(f"draws={draws}: 1, or more with a temperature; greedy decoding always writes the same.")

@@ -69,7 +69,7 @@ def sweep(
         FileNotUsable: the store cannot be read or written.
         MissingExtra, WorkerDiffers, WorkerLost: Ray is not installed, workers have other weights, or die repeatedly.
     """
-    listed, asked = as_cells(cells), as_prompts(prompts)
+    listed, asked = as_cells(cells), as_prompts(prompts, network)
     wanted = [metrics] if isinstance(metrics, Metric) else list(metrics)
     _check_names(listed, wanted)
     question = Question(network, asked, listed, wanted, max_token_rows)
