@@ -94,6 +94,8 @@ def test_an_edit_stays_what_it_was_when_its_tensor_is_written_to():
     fresh = [rh.Add("blocks.1.mlp_out", 5 * torch.eye(16)[unit], positions=1) for unit in (3, 4, 5)]
     assert cells == fresh
     assert torch.equal(sweep_logits(model, PROMPT, cells), sweep_logits(model, PROMPT, fresh))
+    shared = torch.ones(16)
+    assert rh.Add("blocks.1.mlp_out", shared).vector is rh.Add("blocks.0.mlp_out", shared, strength=2.0).vector
     trained = torch.zeros(16, requires_grad=True)
     followed = rh.Add("blocks.1.mlp_out", trained)
     with torch.no_grad():

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from rheostat.base.errors import BadArgument, EditNotUsable
 from rheostat.capture.activations import Activations
+from rheostat.edit.own import own
 from rheostat.edit.source import FromPrompt, Source
 from rheostat.sites.positions import Positions, PositionsLike
 from rheostat.sites.site import SiteLike
@@ -71,7 +72,10 @@ class Edit(ABC):
         if source is not None and not isinstance(source, Tensor | Activations | FromPrompt):
             hint = "a text: FromPrompt('…')" if isinstance(source, str) else "an array or list: torch.tensor(…)"
             raise BadArgument(f"{self.name} at {site}: its value is a {type(source).__name__}. Give {hint}.")
-        self._keep_own()
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if isinstance(value, Tensor):
+                object.__setattr__(self, one.name, own(value))
 
     @property
     def source(self) -> Source | None:
@@ -150,16 +154,6 @@ class Edit(ABC):
     def faded(self, n_written: int) -> "Edit":
         """Return the edit of the token that the model writes after `n_written` others."""
         return self if self.decay is None else replace(self, strength=self.strength * self.decay**n_written, decay=None)
-
-    def _keep_own(self) -> None:
-        """Copy the tensors, so that the edit stays what it is when the caller writes to theirs.
-
-        One that is being trained (`requires_grad`) is meant to be followed, and stays.
-        """
-        for one in fields(self):
-            value = getattr(self, one.name)
-            if isinstance(value, Tensor) and not value.requires_grad:
-                object.__setattr__(self, one.name, value.clone())
 
     def _check_decay(self) -> None:
         if self.decay is None:

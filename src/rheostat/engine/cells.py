@@ -150,9 +150,10 @@ def patching_cells(
         if missing := set(positions or ()) - set(held):
             raise BadArgument(f"the source of patching does not hold position {min(missing)}.")
         for position in held if positions is None else positions:
+            value = tensor[held.index(position)]
             for unit in units:
                 labels = {"site": name, "position": position} | ({} if unit is None else {"unit": unit[0]})
-                edit = Replace(name, tensor[held.index(position)], positions=position, units=unit)
+                edit = Replace(name, value, positions=position, units=unit)
                 cells.append(Cell(edit, labels, base))
     return cells
 

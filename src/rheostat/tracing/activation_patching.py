@@ -91,13 +91,15 @@ def cells_at(source: Activations, places: pd.DataFrame) -> list[Cell]:
     Raises:
         BadArgument: `source` does not hold one of the positions.
     """
-    cells = []
+    cells, values = [], {}
     held = {position: index for index, position in enumerate(source.positions[0])}
     for place in places.to_dict("records"):
         if place["position"] not in held:
             raise BadArgument(f"the source of patching does not hold position {place['position']}.")
         units = (int(place["unit"]),) if "unit" in place else None
-        value = source[place["site"]][0, held[place["position"]]]
+        key = place["site"], place["position"]
+        if key not in values:
+            values[key] = source[place["site"]][0, held[place["position"]]]
         labels: dict[str, object] = {name: place[name] for name in ("site", "position", "unit") if name in place}
-        cells.append(Cell(Replace(place["site"], value, positions=int(place["position"]), units=units), labels))
+        cells.append(Cell(Replace(place["site"], values[key], positions=int(place["position"]), units=units), labels))
     return cells
