@@ -224,7 +224,12 @@ def test_shuffled_labels_exchange_half_of_the_fitted_pairs_and_no_other(model):
 def test_shuffled_labels_exchange_whole_groups(model):
     for texts in (
         texts_of_pairs(model, some_pairs(40)),
-        texts_of_classes(model, ["w5"] * 20, ["w6"] * 20, [*"aabbccddeeffgghhiijj"] * 2),
+        texts_of_classes(
+            model,
+            [f"w5 w{n}" for n in range(20, 40)],
+            [f"w6 w{n}" for n in range(20, 40)],
+            [*"aabbccddeeffgghhiijj"] * 2,
+        ),
     ):
         division = divide(texts, held_out=0.4, seed=0)
         labels = shuffled_labels(texts, division.fit, n=8, seed=0)

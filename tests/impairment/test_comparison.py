@@ -60,12 +60,12 @@ def compared() -> Comparison:
         ("Столица Франции", "Париж", "line 2"),
     ],
 )
-def test_an_answer_that_lacks_its_space_is_remarked_once(tmp_path, caplog, monkeypatch, prompt, answer, said):
-    monkeypatch.setattr(logging.getLogger("rheostat"), "propagate", True)  # a command may have turned it off
+def test_an_answer_that_lacks_its_space_is_remarked_once(tmp_path, monkeypatch, prompt, answer, said):
+    remarks: list[str] = []
+    monkeypatch.setattr(logging.getLogger("rheostat"), "handle", lambda record: remarks.append(record.getMessage()))
     path, line = tmp_path / "own.jsonl", json.dumps({"prompt": prompt, "answer": answer})
     path.write_text(f'{{"prompt": "a", "answer": " b"}}\n{line}\n{line}\n', encoding="utf-8")
     assert len(read_task(path)) == 3
-    remarks = [one.getMessage() for one in caplog.records]
     assert len(remarks) == bool(said) and all(said in one and "2 of 3" in one for one in remarks)
 
 

@@ -43,7 +43,7 @@ def measure(model: Model, context: Context) -> pd.DataFrame:
         return pd.concat(tables, ignore_index=True)
 
     asked = [(pair.positive, pair.negative) for concept in concepts for pair in concept.pairs]
-    params = step_params(model, context, texts=asked, shuffles=SHUFFLES, draws=DRAWS)
+    params = step_params(model, context, texts=asked, shuffles=SHUFFLES, draws=DRAWS, shuffled="by group")
     return context.step(f"concepts-{model.name}", params, compute)
 
 
