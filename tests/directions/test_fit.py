@@ -221,6 +221,13 @@ def test_shuffled_labels_exchange_half_of_the_fitted_pairs_and_no_other(model):
         assert np.array_equal(row[division.held_out], texts.positive[division.held_out])
 
 
+def test_a_text_of_one_token_has_nothing_behind_its_first(model):
+    words = [(f"w{n}", f"w{n + 20}") for n in range(10, 22)]
+    with pytest.raises(DirectionNotUsable, match=r"has one token, and positions='all' leaves the first out"):
+        rh.fit_directions(model, words, positions="all")
+    assert rh.fit_directions(model, words, positions=slice(None)).table["accuracy"].notna().all()
+
+
 def test_shuffled_labels_exchange_whole_groups(model):
     for texts in (
         texts_of_pairs(model, some_pairs(40)),

@@ -1,5 +1,6 @@
 """A row gets what it gets alone, whatever its neighbours' plans name; and nothing reaches what an edit holds."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -96,6 +97,12 @@ def test_an_edit_stays_what_it_was_when_its_tensor_is_written_to():
     assert torch.equal(sweep_logits(model, PROMPT, cells), sweep_logits(model, PROMPT, fresh))
     shared = torch.ones(16)
     assert rh.Add("blocks.1.mlp_out", shared).vector is rh.Add("blocks.0.mlp_out", shared, strength=2.0).vector
+    array = np.ones(16, dtype=np.float32)
+    behind = torch.from_numpy(array)
+    first = rh.Add("blocks.1.mlp_out", behind)
+    array[:] = 2  # counted by no version of the tensor
+    assert torch.equal(first.vector, torch.ones(16))
+    assert torch.equal(rh.Add("blocks.1.mlp_out", behind).vector, torch.full((16,), 2.0))
     trained = torch.zeros(16, requires_grad=True)
     followed = rh.Add("blocks.1.mlp_out", trained)
     with torch.no_grad():

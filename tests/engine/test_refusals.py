@@ -107,3 +107,22 @@ def test_a_value_too_large_for_the_models_precision_is_refused():
     model = rh.load(toy("llama", dtype=torch.float16), tokenizer=word_tokenizer())
     with pytest.raises(EditNotUsable, match="infinite in"):
         model.run(PROMPT, rh.Add(SITE, torch.full((16,), 1e5)))
+
+
+def test_minus_infinity_at_the_logits_forbids_a_token():
+    model, bias = load_toy("llama"), torch.zeros(64)
+    bias[9] = -float("inf")
+    logits = model.run(PROMPT, rh.Add("logits", bias)).logits
+    assert torch.isneginf(logits[..., 9]).all() and torch.isfinite(logits[..., :9]).all()
+    with pytest.raises(EditNotUsable, match="infinite in"):
+        model.run(PROMPT, rh.Add("logits", -bias))
+
+
+def test_gradients_of_torch_func_reach_an_edits_value():
+    model = load_toy("llama")
+
+    def answer(value):
+        return model.run(PROMPT, rh.Replace(SITE, value), gradients=True).logits[0, -1, 5]
+
+    value = torch.ones(16, dtype=torch.float64)
+    assert torch.func.grad(answer)(value).abs().max() > 0

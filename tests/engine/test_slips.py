@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 SLIPS = {
     "m.run({'input_ids': [P]})": "tokenizer's encoding",
     "m.run(None)": "None is no prompt",
@@ -57,6 +59,7 @@ print(json.dumps([slips, [torch.equal(m.run(eval(one)).logits, m.run(P).logits) 
 """
 
 
+@pytest.mark.slow  # a process of its own
 def test_a_slip_is_one_clear_error_and_what_means_the_same_is_taken():
     asked = json.dumps([dict.fromkeys(SLIPS, ""), SAME])
     done = subprocess.run([sys.executable, "-c", SCRIPT, asked], capture_output=True, text=True, check=True)

@@ -72,7 +72,7 @@ def test_an_answer_that_lacks_its_space_is_remarked_once(tmp_path, monkeypatch, 
 def test_a_space_on_either_side_of_the_answers_beginning_is_refused(tmp_path):
     path = tmp_path / "own.jsonl"
     path.write_text('{"prompt": "a", "answer": " b"}\n{"prompt": "France is ", "answer": " Paris"}\n', encoding="utf-8")
-    with pytest.raises(FileNotUsable, match=r"own.jsonl, line 2: the prompt ends in white space \('France is '\)"):
+    with pytest.raises(FileNotUsable, match=r"own.jsonl, line 2: the prompt ends in a space \('France is '\)"):
         read_task(path)
 
 

@@ -317,6 +317,7 @@ def toy_study(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Context:
     return Context((load_toy("llama"), load_toy("gpt2")), True, 0, tmp_path, show_progress=False)
 
 
+@pytest.mark.slow  # a whole study
 def test_the_study_judges_every_claim_and_resumes(toy_study: Context) -> None:
     found = study.run(toy_study)
     assert [verdict.claim for verdict in found.verdicts] == list(study.CLAIMS)

@@ -67,6 +67,7 @@ def test_any_cluster_taken_for_every_topic_in_turn_is_exactly_unspecific():
     assert statistic[0, 2] == pytest.approx(rises[0, 2] - np.delete(rises[0], 2).mean())
 
 
+@pytest.mark.slow  # a whole study
 def test_a_planted_network_is_found_specific_and_resumes(tmp_path):
     size = Size(
         8, 8, 5, 6, ("attribution",), (Setting("neurons", ("negative", "magnitude"), 2, 3, 0.25, 10.0),), (), 0.01

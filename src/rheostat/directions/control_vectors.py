@@ -31,8 +31,8 @@ ARCHITECTURE = "controlvector"
 
 _SITE = re.compile(r"blocks\.(\d+)\.resid_post")
 _TENSOR = re.compile(r"direction\.(\d+)")
-_AS_LLAMA_CPP = {"mistral": "llama", "mixtral": "llama", "gemma3_text": "gemma3", "gpt_neox": "gptneox", "phi": "phi2"}
-"""Architectures that llama.cpp calls by another name."""
+_AS_LLAMA_CPP = {"mistral": "llama", "mixtral": "llama", "gemma3text": "gemma3", "phi": "phi2"}
+"""Architectures that llama.cpp calls by another name, without - and _."""
 
 
 def export_gguf(
@@ -169,9 +169,15 @@ def _check_hint(hint: str, network: Network, path: str | Path) -> None:
 
     own = str(getattr(getattr(network.module, "config", None), "model_type", network.name))
     known = {*CONFIG_MAPPING.keys(), *gguf.MODEL_ARCH_NAMES.values()}
-    if hint in known and _AS_LLAMA_CPP.get(hint, hint) != _AS_LLAMA_CPP.get(own, own):
+    if hint in known and _architecture(hint) != _architecture(own):
         warnings.warn(
             f"{path} says that it is for {hint}; {network.name} is {own}, where the same numbers mean something else.",
             RheostatWarning,
             stacklevel=3,
         )
+
+
+def _architecture(name: str) -> str:
+    """Return an architecture's name as llama.cpp has it, without - and _."""
+    bare = re.sub("[-_]", "", name)
+    return _AS_LLAMA_CPP.get(bare, bare)

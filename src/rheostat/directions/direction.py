@@ -110,7 +110,7 @@ class Direction:
         if known is None or not known.half_gap > 0:
             raise DirectionNotUsable(
                 f"{self.concept!r} at {self.site} has no calibration, so its scores would mean nothing. "
-                "Use projections(), or fit it from pairs."
+                "Use projections(), or fit it from pairs; where it was, the classes lie the other way round along it."
             )
         return (self.projections(activation) - known.midpoint).div(known.half_gap)
 

@@ -56,12 +56,17 @@ def stream(
 
     Raises:
         BadArgument: `batch_size` is below 1.
-        DirectionNotUsable: the network gives NaN or infinity at a site.
+        DirectionNotUsable: the network gives NaN or infinity at a site, or a text has no token but the first.
     """
     if batch_size < 1:
         raise BadArgument(f"batch_size={batch_size}: at least 1.")
     where = Positions.parse(positions)
     if where.kind in ("all", "prompt"):
+        if (short := chosen[texts.lengths[chosen] < 2]).size:
+            raise DirectionNotUsable(
+                f"text {short[0]} ({texts.texts[short[0]]!r:.40}) has one token, and positions={where.kind!r} leaves the "
+                "first out. Read it too with slice(None), or read the last alone."
+            )
         where = Positions.parse(slice(1, None))
     for batch in _batches(texts, chosen, batch_size):
         prompts = [texts.texts[index] for index in batch]

@@ -29,7 +29,8 @@ from rheostat.sites.site import SiteLike
 class Edit(ABC):
     """A change of the activations at one site (or at every site that a pattern matches).
 
-    It keeps a copy of a tensor that it is given, unless that requires gradients.
+    It keeps a copy of a tensor that it is given, unless that requires gradients: set `requires_grad` before the edit is
+    made, not after. `Activations` are not copied.
     """
 
     site: SiteLike

@@ -71,13 +71,15 @@ def _refuse_pads(rows: Sequence[Sequence[int]], network: Network) -> None:
 
     Nothing beside it says which tokens are pads, and all would be read as the prompts' own.
     """
-    pad = getattr(network.tokenizer if network.tokenizer is not None else network.module.config, "pad_token_id", None)
+    knows = network.tokenizer if network.tokenizer is not None else getattr(network.module, "config", None)
+    pad = getattr(knows, "pad_token_id", None)
     for end in (0, -1):
         padded = [number for number, row in enumerate(rows) if row and row[end] == pad]
         if padded and len(padded) < len(rows):
             raise BadArgument(
                 f"row {padded[0]} of the token ids {'ends' if end else 'begins'} with the pad token {pad}, which would "
-                "be read as part of the prompt. Give texts, or lists of token ids without pads."
+                "be read as part of the prompt. Give texts, or lists of token ids without pads; if these are none: "
+                "ids.tolist()."
             )
 
 

@@ -68,7 +68,7 @@ class Values:
             value = self._read[key][str(self._source_site(source, site))]
         else:
             value = source[str(site)] if isinstance(source, Activations) else source
-        value = _finite(edit, value, self._dtype).to(self._device)
+        value = _finite(edit, value, self._dtype, forbids=site.kind == "logits").to(self._device)
         if self._network.anatomy is None:
             return value.unsqueeze(1) if isinstance(source, Activations) else value[None, None]
         if site.kind == "module":
@@ -86,12 +86,15 @@ class Values:
         return resolve(self._network, f"blocks.{site.block}.{source.kind}")[0]
 
 
-def _finite(edit: Edit, value: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return a value in the model's precision, all of whose numbers are real and finite there."""
+def _finite(edit: Edit, value: Tensor, dtype: torch.dtype, *, forbids: bool) -> Tensor:
+    """Return a value in the model's precision, all of whose numbers are real and finite there.
+
+    Where it forbids tokens (`forbids`), minus infinity is meant.
+    """
     if value.is_complex():
         raise EditNotUsable(f"{edit}: its value is complex. Give real numbers, such as value.real.")
     narrow = value.to(dtype)
-    if torch.isfinite(narrow).all():
+    if (torch.isfinite(narrow) | (torch.isneginf(narrow) & forbids)).all():
         return narrow
     if torch.isnan(narrow).any():
         raise EditNotUsable(

@@ -204,12 +204,13 @@ class RunningBatch:
         if taps <= self._hooked:
             return
         self._hooks.close()
-        self._hooked |= taps
-        for tap in in_order(self._hooked):
+        wanted, self._hooked = self._hooked | taps, set()
+        for tap in in_order(wanted):
             if tap.side == "weights":
                 attach_mask(self._hooks, self._network.module, tap.module, partial(self._cut, tap))
             else:
                 attach(self._hooks, self._network.module, tap, partial(self._visit, tap))
+        self._hooked = wanted
 
     def _lines_of(self, lanes: Sequence[Lane]) -> WrittenTokens:
         return WrittenTokens([lane.program.lines(0) for lane in lanes], self._network.dtype, self._network.device)

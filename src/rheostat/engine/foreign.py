@@ -14,12 +14,16 @@ _OF_THE_MODEL = ("torch", "transformers", "accelerate")
 def refuse_foreign_hooks(network: Network) -> None:
     """Refuse to keep results of a network that someone's forward hooks change.
 
+    Hooks that a part of the network puts on are its own.
+
     Raises:
         BadArgument: a module of it carries a forward hook that does not belong to the model.
     """
+    parts = set(map(id, network.module.modules()))
     for path, part in network.module.named_modules():
         for hook in (*part._forward_pre_hooks.values(), *part._forward_hooks.values()):
-            if _package(hook) not in _OF_THE_MODEL:
+            of_a_part = id(getattr(_inner(hook), "__self__", None)) in parts
+            if not of_a_part and _package(hook) not in _OF_THE_MODEL:
                 raise BadArgument(
                     f"results of {network.name} cannot be kept in a store: its module {path!r} carries a forward hook "
                     f"({_name(hook)}), and what a hook does stands in no key. Take it off, or leave store out."

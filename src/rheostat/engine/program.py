@@ -344,5 +344,10 @@ class Program:
 
 
 def _share(new: Tensor, value: Tensor | None) -> bool:
-    """Tell whether an edit returned its value itself, as `Replace` does."""
-    return value is not None and new.untyped_storage().data_ptr() == value.untyped_storage().data_ptr()
+    """Tell whether an edit returned its value itself, as `Replace` does; where that cannot be told, suppose so."""
+    if value is None:
+        return False
+    try:
+        return new.untyped_storage().data_ptr() == value.untyped_storage().data_ptr()
+    except NotImplementedError:  # of torch.func's tensors
+        return True

@@ -138,7 +138,10 @@ def share_interval(found: Interval, *, n: int | None = None, level: float = 0.95
         n: how many independent units agree, where that is not `found.n`.
         level: of the interval.
     """
-    reach = ((1 - level) / 2) ** (1 / (found.n if n is None else n))
+    units = found.n if n is None else n
+    if units < 1:
+        return replace(found, low=float("nan"), high=float("nan"))
+    reach = ((1 - level) / 2) ** (1 / units)
     if found.value == 1:
         return replace(found, low=reach, high=1.0)
     if found.value == 0:

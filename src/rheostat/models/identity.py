@@ -1,4 +1,7 @@
-"""What a network is, as hashes: its weights alone, and together with everything else that its numbers depend on."""
+"""What a network is, as hashes: its weights alone, and together with classes, config, anatomy and unsaved buffers.
+
+What a module keeps in plain attributes (a scaling that was set by hand, which adapter is on) is in neither.
+"""
 
 import hashlib
 import json
@@ -26,6 +29,9 @@ _NOISE = frozenset(
         "dtype",
         "torch_dtype",
         "use_cache",
+        "output_attentions",
+        "output_hidden_states",
+        "return_dict",
     }
 )
 """Entries of a config that change no number, or stand in a key by themselves."""

@@ -94,9 +94,9 @@ def _item(path: Path, number: int, line: str) -> Item:
             "follow."
         )
     item = Item(*texts)
-    if item.prompt[-1].isspace() and item.answer[0].isspace():
+    if item.prompt[-1] == item.answer[0] == " ":
         raise FileNotUsable(
-            f"{path}, line {number}: the prompt ends in white space ({item.prompt[-20:]!r}) and the answer begins with "
+            f"{path}, line {number}: the prompt ends in a space ({item.prompt[-20:]!r}) and the answer begins with "
             f"it ({item.answer!r}). Let the prompt end in its last word, and the answer bring the space."
         )
     return item

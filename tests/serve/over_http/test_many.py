@@ -67,6 +67,7 @@ def test_a_vote_over_independent_draws_would_recover_more(served):
     assert together >= alone + 1
 
 
+@pytest.mark.slow  # the same with the built-in models: tests/serve/test_real_models.py
 def test_32_clients_with_32_impairments_each_get_what_they_get_alone(serving):
     with serving(limits={"rows": 32}) as own:
         clients = [own.client() for _ in range(32)]
