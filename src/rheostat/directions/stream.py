@@ -64,8 +64,8 @@ def stream(
     if where.kind in ("all", "prompt"):
         if (short := chosen[texts.lengths[chosen] < 2]).size:
             raise DirectionNotUsable(
-                f"text {short[0]} ({texts.texts[short[0]]!r:.40}) has one token, and positions={where.kind!r} leaves the "
-                "first out. Read it too with slice(None), or read the last alone."
+                f"text {short[0]} ({texts.texts[short[0]]!r:.40}) has one token, and positions={where.kind!r} leaves "
+                "the first out. Read it too with slice(None), or read the last alone."
             )
         where = Positions.parse(slice(1, None))
     for batch in _batches(texts, chosen, batch_size):
