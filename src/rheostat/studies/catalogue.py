@@ -89,7 +89,7 @@ STUDIES: dict[str, StudyCard] = {
             title="A served impairment: whether a walk down the dial finds a safe level, what stays held back, and the "
             "cost",
             source="Helm-Burger, “Progress report 7” (LessWrong, 2022)",
-            minutes="47 / 5",
+            minutes="65 / 5",
             home="rheostat.studies.held_back:STUDY",
         ),
         StudyCard(
