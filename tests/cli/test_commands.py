@@ -215,6 +215,7 @@ def test_a_file_that_cannot_be_finished_leaves_the_old_one(
     assert path.read_text() == "old" and list(Path().iterdir()) == [path]
 
 
+@pytest.mark.slow  # the demo, twice
 def test_a_demo_can_be_shown_again_in_its_folder(type_in: Type, tiny: str):
     prompts = ("--prompt", PROMPT, "--other", "France", "--model", tiny, "--out", "dd")
     for _ in range(2):
@@ -378,6 +379,7 @@ def test_the_examples_of_a_study_and_its_claims_run(type_in: Type):
     assert "decode-11" in Path("claims.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow  # two commands that load models
 def test_impair_and_compare_print_tables_and_write_a_record(type_in: Type, tiny: str, tmp_path: Path) -> None:
     task = own_task(tiny, tmp_path)
     levels = ("--task", str(task), "--intensities", "0.5,2")

@@ -76,6 +76,7 @@ def test_a_space_on_either_side_of_the_answers_beginning_is_refused(tmp_path):
         read_task(path)
 
 
+@pytest.mark.slow  # two models, every mode
 def test_items_that_one_model_gets_wrong_are_dropped_and_counted():
     found = compared()
     assert found.n_asked == 10
@@ -105,6 +106,7 @@ def test_the_absolute_dose_is_the_same_for_both_models():
     assert compared().curves[ABSOLUTE][0].levels != compared().curves[RELATIVE][0].levels
 
 
+@pytest.mark.slow  # two models, every mode
 def test_a_model_equals_itself_under_other_draws():
     model = load_toy("llama")
     found = compare_models(model, model, shared_task(), LEVELS, seed=3)

@@ -201,6 +201,7 @@ gguf.converted_folder(Path(sys.argv[1]))
 """
 
 
+@pytest.mark.slow  # processes of their own
 def test_a_conversion_killed_half_way_is_done_again_and_leaves_nothing(tiny: Path, cache: Path):
     killed = start(HANG, tiny)
     assert killed.stdout.readline() == "converting\n"

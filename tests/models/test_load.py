@@ -119,6 +119,7 @@ def test_a_built_in_has_no_revision():
     assert "pinned" in refusal(BadArgument, "smollm2-135m-instruct", revision="main")
 
 
+@pytest.mark.slow  # compiles
 def test_a_compiled_module_is_refused(folder: Path):
     module = rh.load(folder).module
     module.model.layers[0].compile()
