@@ -23,7 +23,7 @@ FORMS = (*CHANGES, *(f"{name}{NORM_KEPT}" for name in ("add", "project", "piecew
 
 ROWS = st.lists(st.lists(st.integers(4, D_VOCAB - 1), min_size=2, max_size=9), min_size=2, max_size=4)
 POSITIONS = st.sampled_from(["last", "all", "prompt", 0, -2, slice(1, None), [1, 0]])
-EXAMPLES = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+EXAMPLES = settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def kinds(model: rh.Model) -> list[str]:
