@@ -13,6 +13,7 @@ from rheostat.base.shapes import Profile
 from rheostat.directions.bands import Columns, by_block
 from rheostat.directions.direction import Direction
 from rheostat.directions.directions import Directions
+from rheostat.directions.evaluation import auroc_of_lengths
 from rheostat.directions.scores import as_directions, block_of
 from rheostat.directions.shuffles import shuffled_by_group
 from rheostat.engine.stream import capture_batches
@@ -124,10 +125,9 @@ def separate(
                 "n_groups": found.n,
             }
         )
-    lengths = np.array([len(network.row(text)) for text in texts], dtype=np.float64)
-    by_length = float(auroc(lengths, is_positive))
+    lengths = np.array([len(network.row(text)) for text in texts])
     table = pd.DataFrame(rows).astype({"block": "Int64"})
-    return Separation(many.concept, network.name, table, max(by_length, 1 - by_length))
+    return Separation(many.concept, network.name, table, auroc_of_lengths(lengths, is_positive))
 
 
 def _groups(given: tuple[Sequence[object], Sequence[object]] | None, n_positive: int, n_negative: int) -> list[str]:

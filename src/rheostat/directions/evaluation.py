@@ -66,7 +66,7 @@ def evaluate(
         "auroc": intervals["auroc"].value,
         "auroc_low": intervals["auroc"].low,
         "auroc_high": intervals["auroc"].high,
-        "by_length": _by_length(texts, part),
+        "by_length": auroc_of_lengths(texts.lengths[part], texts.positive[part]),
         "n": float(len(part) // 2 if texts.paired else len(part)),
         "n_groups": float(intervals["auroc"].n),
         "choice": accuracy(texts, chosen, known),
@@ -93,9 +93,9 @@ def calibration(texts: LabelledTexts, part: Indices, scores: Numbers) -> Calibra
     )
 
 
-def _by_length(texts: LabelledTexts, part: Indices) -> float:
-    """Return the AUROC of the number of tokens alone, the larger of both signs."""
-    area = float(auroc(texts.lengths[part].astype(np.float64), texts.positive[part]))
+def auroc_of_lengths(lengths: Indices, is_positive: np.ndarray) -> float:
+    """Return the AUROC of the number of tokens alone, the larger of both signs: what a reader of lengths reaches."""
+    area = float(auroc(lengths.astype(np.float64), is_positive))
     return max(area, 1 - area)
 
 

@@ -85,6 +85,7 @@ def draw_demonstrations(
 
 
 def _words(pairs: Sequence[Pair]) -> set[tuple[str, str]]:
+    """Return questions with answers in their order: unlike `Pair.words`, which takes a → b and b → a for the same."""
     return {(pair.question.casefold(), pair.answer.casefold()) for pair in pairs}
 
 
